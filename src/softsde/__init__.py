@@ -1,0 +1,1 @@
+"""Diffusion models for any known linear corruption plus noise."""

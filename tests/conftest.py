@@ -1,0 +1,31 @@
+"""Strict numerics for every test: no silent promotion of ranks or dtypes.
+
+Two host devices are made before jax starts, so that sharded code is always tested
+on a mesh of more than one device.
+"""
+
+import os
+
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+)
+
+import jax
+import pytest
+
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture
+def key():
+    """A fixed key: statistical tests state a tolerance for this very draw."""
+    return jax.random.key(20220912)
+
+
+@pytest.fixture
+def x64():
+    """Double precision, for comparison with closed-form truth."""
+    with jax.enable_x64(True):
+        yield

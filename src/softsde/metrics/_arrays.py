@@ -1,0 +1,68 @@
+"""What every metric asks of its arrays before it computes anything."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Array, Shaped
+
+# What a user may hand over; everything is NumPy inside.
+AnyArray = Array | np.ndarray
+
+
+def as_features(
+    name: str, x: Shaped[AnyArray, "..."], *, at_least: int = 1
+) -> np.ndarray:
+    """`x` as a finite `(num, dim)` NumPy array of at least `at_least` rows."""
+    x = np.asarray(x)
+    if x.ndim != 2:
+        raise ValueError(
+            f"`{name}` has shape {x.shape}, but features are `(num, dim)`. For images,"
+            f" pass `extract_features(fn, images)`, or `images.reshape(len(images), -1)`"
+            f" to compare pixels."
+        )
+    if len(x) < at_least:
+        raise ValueError(
+            f"`{name}` has {len(x)} rows, but at least {at_least} are needed."
+            " Draw more samples."
+        )
+    if x.shape[1] == 0:
+        raise ValueError(f"`{name}` has shape {x.shape}: its rows are empty.")
+    check_finite(name, x)
+    return x
+
+
+def flatten(name: str, x: Shaped[AnyArray, "..."]) -> np.ndarray:
+    """A batch of arrays of any shape as features: every row flattened."""
+    x = np.asarray(x)
+    if x.ndim < 2:
+        raise ValueError(
+            f"`{name}` has shape {x.shape}, but a batch `(num, ...)` of arrays is"
+            " expected. For scalars, pass `x[:, None]`; for a single array, `x[None]`."
+        )
+    return as_features(name, x.reshape(len(x), -1))
+
+
+def check_finite(name: str, x: np.ndarray) -> None:
+    bad = x.size - np.count_nonzero(np.isfinite(x))
+    if bad:
+        raise ValueError(
+            f"`{name}` has {bad} entries out of {x.size} that are not finite. A metric"
+            " that skipped them would flatter the samples: find out which samples"
+            " diverged."
+        )
+
+
+def check_same_dim(name_a: str, a: Any, name_b: str, b: Any) -> None:
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(
+            f"`{name_a}` has {a.shape[1]} features a row and `{name_b}` has"
+            f" {b.shape[1]}: they must come from one feature space, that is from the"
+            " same extractor on images of the same size."
+        )
+
+
+def check_positive_int(name: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(
+            f"`{name}` is {value!r}, but must be an integer of at least 1."
+        )

@@ -1,0 +1,121 @@
+"""Class proportions: has the model dropped a mode that a classifier can name?"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from ._arrays import AnyArray, check_finite, check_positive_int
+
+
+class ClassProportions(NamedTuple):
+    """How often each class occurs, and how far that is from the reference.
+
+    - `counts`, `proportions`: one entry a class.
+    - `entropy`: of the proportions, in nats; `exp(entropy)` is the effective number of
+        classes.
+    - `total_variation`: half the sum of absolute differences from the reference, in
+        `[0, 1]`: the fraction of samples that would have to change class.
+    - `expected_total_variation`: what so many *fair* draws from the reference would
+        show on average; a total variation near it says "no difference seen".
+    """
+
+    counts: Int[np.ndarray, "classes"]
+    proportions: Float[np.ndarray, "classes"]
+    entropy: float
+    total_variation: float
+    expected_total_variation: float
+
+
+def class_proportions(
+    labels: Shaped[AnyArray, "num *classes"],
+    *,
+    num_classes: int | None = None,
+    reference: Float[AnyArray, "classes"] | None = None,
+) -> ClassProportions:
+    r"""Proportions of the classes, their entropy, and their total variation distance.
+
+    $$H = -\sum_c p_c \log p_c, \qquad \mathrm{TV} = \tfrac12 \sum_c |p_c - r_c|,
+    \qquad \mathbb E\, \mathrm{TV} \approx \tfrac12 \sum_c
+    \sqrt{2 r_c (1 - r_c) / (\pi n)}.$$
+
+    **Arguments:**
+
+    - `labels`: integer labels `(num,)`, or a classifier's logits `(num, classes)`, of
+        which the largest decides.
+    - `num_classes`: needed with labels, as a class that never occurs is the finding.
+    - `reference`: proportions `(classes,)` to compare with; uniform by default.
+
+    **Returns:**
+
+    A `ClassProportions`.
+
+    **Raises:** `TypeError` if `labels` are neither of the two; `ValueError` for labels
+    out of range, no samples, or a reference that is no distribution.
+
+    ```python
+    logits = extract_features(classifier, samples)
+    class_proportions(logits).total_variation
+    ```
+    """
+    labels = np.asarray(labels)
+    if labels.ndim == 2 and np.issubdtype(labels.dtype, np.floating):
+        check_finite("labels", labels)
+        if num_classes not in (None, labels.shape[1]):
+            raise ValueError(
+                f"`num_classes` is {num_classes}, but the logits have"
+                f" {labels.shape[1]} columns. Leave `num_classes` out."
+            )
+        num_classes = labels.shape[1]
+        labels = labels.argmax(axis=1)
+    elif labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise TypeError(
+            f"`labels` has dtype {labels.dtype} and shape {labels.shape}; expected"
+            " integer labels `(num,)` or floating-point logits `(num, classes)`."
+        )
+    if num_classes is None:
+        raise ValueError(
+            "`num_classes` is needed with labels: a class that never occurs would go"
+            " unnoticed otherwise."
+        )
+    check_positive_int("num_classes", num_classes)
+    num = len(labels)
+    if num == 0:
+        raise ValueError("`labels` is empty: there are no proportions of nothing.")
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise ValueError(
+            f"`labels` range from {labels.min()} to {labels.max()}, but `num_classes` is"
+            f" {num_classes}, so they must lie in 0 ... {num_classes - 1}."
+        )
+    counts = np.bincount(labels, minlength=num_classes)
+    proportions = counts / num
+    seen = proportions[proportions > 0]
+    r = _reference(reference, num_classes)
+    return ClassProportions(
+        counts=counts,
+        proportions=proportions,
+        entropy=float(-np.sum(seen * np.log(seen))),
+        total_variation=float(np.abs(proportions - r).sum() / 2),
+        expected_total_variation=float(
+            np.sqrt(2 * r * (1 - r) / (np.pi * num)).sum() / 2
+        ),
+    )
+
+
+def _reference(
+    reference: Float[AnyArray, "classes"] | None, num_classes: int
+) -> Float[np.ndarray, "classes"]:
+    if reference is None:
+        return np.full(num_classes, 1 / num_classes)
+    reference = np.asarray(reference, np.float64)
+    if (
+        reference.shape != (num_classes,)
+        or not np.all(reference >= 0)
+        or abs(reference.sum() - 1) > 1e-5
+    ):
+        raise ValueError(
+            f"`reference` has shape {reference.shape} and sum {reference.sum():.6g};"
+            f" expected {num_classes} non-negative proportions that sum to 1. From counts,"
+            " pass `counts / counts.sum()`."
+        )
+    return reference

@@ -1,0 +1,71 @@
+"""Mean and covariance of features that arrive batch by batch."""
+
+import dataclasses
+from typing import Self
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from ._arrays import AnyArray, as_features, check_same_dim
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FeatureMoments:
+    r"""Count, mean and scatter matrix of a set of features, in float64.
+
+    Moments of disjoint sets add up, by the update of Chan, Golub and LeVeque:
+
+    $$n = n_a + n_b, \qquad \mu = \mu_a + \tfrac{n_b}{n} \delta, \qquad
+    S = S_a + S_b + \tfrac{n_a n_b}{n} \delta \delta^T, \qquad
+    \delta = \mu_b - \mu_a.$$
+
+    Each batch is centred on its own mean, so that a large common offset costs no
+    digits. The result does not depend on how the data were split.
+
+    ```python
+    moments = FeatureMoments.empty(dim=128)
+    for batch in loader:
+        moments = moments.update(extract_features(classifier.features, batch["image"]))
+    ```
+    """
+
+    count: int
+    mean: Float[np.ndarray, "dim"]
+    scatter: Float[np.ndarray, "dim dim"]
+
+    @classmethod
+    def empty(cls, dim: int) -> Self:
+        """The moments of no features at all: the zero of the addition."""
+        return cls(0, np.zeros(dim), np.zeros((dim, dim)))
+
+    @classmethod
+    def of(cls, features: Shaped[AnyArray, "num dim"]) -> Self:
+        """The moments of one `(num, dim)` array that fits in memory."""
+        features = as_features("features", features).astype(np.float64)
+        mean = features.mean(axis=0)
+        centred = features - mean
+        return cls(len(features), mean, centred.T @ centred)
+
+    def __add__(self, other: "FeatureMoments") -> "FeatureMoments":
+        check_same_dim("self", self.scatter, "other", other.scatter)
+        count = self.count + other.count
+        if count == 0:
+            return self
+        delta = other.mean - self.mean
+        mean = self.mean + (other.count / count) * delta
+        between = (self.count * other.count / count) * np.outer(delta, delta)
+        return FeatureMoments(count, mean, self.scatter + other.scatter + between)
+
+    def update(self, features: Shaped[AnyArray, "num dim"]) -> "FeatureMoments":
+        """These moments with the rows of `features` counted in."""
+        return self + FeatureMoments.of(features)
+
+    @property
+    def covariance(self) -> Float[np.ndarray, "dim dim"]:
+        r"""The unbiased covariance $S / (n - 1)$."""
+        if self.count < 2:
+            raise ValueError(
+                f"A covariance needs at least 2 features, but {self.count} were seen."
+                " Draw more samples."
+            )
+        return self.scatter / (self.count - 1)

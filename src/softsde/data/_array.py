@@ -1,0 +1,134 @@
+"""Images that are an array already: one's own data, in memory or in a numpy file."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ._source import AbstractInMemorySource, check_labels, freeze
+
+
+class ArraySource(AbstractInMemorySource):
+    """Images of an array, of a `.npy` file, or of a `.npz` file.
+
+    `uint8` images count from 0 to 255, floating ones from 0 to 1: anything else is
+    refused, since a model trained on the wrong range looks merely bad.
+
+    !!! example
+        ```python
+        images = np.random.default_rng(0).random((100, 16, 16, 3))
+        source = ss.data.ArraySource(images)
+        source[0]["image"].dtype  # float32
+        ```
+    """
+
+    def __init__(
+        self,
+        images: Any,
+        labels: Any = None,
+        *,
+        class_names: Sequence[str] | None = None,
+    ):
+        """**Arguments:**
+
+        - `images`: `(n, height, width)` or `(n, height, width, channels)`, `uint8` in
+          [0, 255] or floating in [0, 1]; or the path of a `.npy` file of such an array
+          (it is memory-mapped) or of a `.npz` file that holds it alone or under the
+          name `images`, with its labels, if any, under `labels`.
+        - `labels`: one integer an image; without them every label is -1.
+        - `class_names`: the names of the classes, in the order of the labels.
+
+        **Raises:** FileNotFoundError where there is no such file; TypeError for
+        another dtype; ValueError for another shape or range, for NaN, and for a file
+        that numpy cannot read.
+        """
+        origin = "images"
+        if isinstance(images, str | os.PathLike):
+            origin = str(images)
+            images, stored = _read(Path(images))
+            labels = stored if labels is None else labels
+        self.images = freeze(_check_images(np.asarray(images), origin))
+        self.class_names = None if class_names is None else tuple(class_names)
+        self.labels = check_labels(
+            labels, len(self.images), self.class_names, origin=origin
+        )
+
+
+def _read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    if path.suffix not in (".npy", ".npz"):
+        raise ValueError(
+            f"{path} is neither .npy nor .npz. A folder of pictures is read by "
+            "`ImageFolderSource`, idx files by `IdxSource`."
+        )
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist.")
+    try:
+        # Objects in numpy files are pickles, which run code: never read them.
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded, None
+        with loaded as archive:
+            names = archive.files
+            others = [name for name in names if name != "labels"]
+            if "images" not in names and len(others) != 1:
+                raise KeyError(
+                    f"which of {names} holds the images? Name it `images`, or load it "
+                    "yourself and pass the array."
+                )
+            chosen = "images" if "images" in names else others[0]
+            labels = archive["labels"] if "labels" in names else None
+            return archive[chosen], labels
+    except Exception as error:
+        # numpy tells of a bad file by ValueError, EOFError, OSError, BadZipFile and
+        # zlib.error, depending on where it breaks off; to us they are one thing.
+        raise ValueError(
+            f"{path} cannot be read as an array of images: {error}"
+        ) from error
+
+
+def _check_images(images: np.ndarray, origin: str) -> np.ndarray:
+    shape, dtype = images.shape, images.dtype
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4:
+        raise ValueError(
+            f"{origin}: expected shape (n, height, width) or (n, height, width, "
+            f"channels), got {shape}. A single image becomes a data set with "
+            "`image[None]`; flattened ones with `.reshape(n, height, width, channels)`."
+        )
+    if min(shape) == 0:
+        raise ValueError(f"{origin}: there are no images in an array of shape {shape}.")
+    if shape[1] in (1, 3, 4) and images.shape[3] > 4:
+        raise ValueError(
+            f"{origin}: shape {shape} looks channels-first; channels come last here. "
+            "Use `np.moveaxis(images, 1, -1)`."
+        )
+    if dtype == np.uint8:
+        return images
+    if not np.issubdtype(dtype, np.floating):
+        raise TypeError(
+            f"{origin}: expected uint8 in [0, 255] or floating values in [0, 1], got "
+            f"dtype {dtype}. Whole numbers in [0, 255] become right with "
+            "`.astype(np.uint8)`, truth values with `.astype(np.float32)`."
+        )
+    low, high = float(images.min()), float(images.max())
+    # The comparison is written so that NaN fails it.
+    if not (0 <= low and high <= 1):
+        if not np.isfinite([low, high]).all():
+            count = int((~np.isfinite(images)).any(axis=(1, 2, 3)).sum())
+            raise ValueError(
+                f"{origin}: {count} of {len(images)} images hold NaN or infinite "
+                "values. Drop them with `images[np.isfinite(images).all((1, 2, 3))]`."
+            )
+        mend = "Rescale them, for example `(x - x.min()) / (x.max() - x.min())`."
+        if -1 <= low and high <= 1:
+            mend = "They seem to be in [-1, 1]: use `(images + 1) / 2`."
+        elif 0 <= low and high <= 255:
+            mend = "They seem to be in [0, 255]: use `images / 255`."
+        raise ValueError(
+            f"{origin}: floating images must be in [0, 1], got [{low:g}, {high:g}]. "
+            f"{mend}"
+        )
+    return images.astype(np.float32, copy=False)

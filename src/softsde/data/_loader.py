@@ -1,0 +1,114 @@
+"""From a source to an endless, resumable stream of batches.
+
+The stream of items is fixed by `seed` alone: epoch after epoch, each a new permutation.
+Processes take turns along that stream, so that the global batch `k` holds the same
+images however many processes share the work, and an iterator's whole state is how many
+batches it has given.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import grain
+import numpy as np
+
+from ._source import AbstractSource
+from ._to_array import as_float
+
+
+def make_loader(
+    source: AbstractSource,
+    batch_size: int,
+    *,
+    seed: int = 0,
+    shuffle: bool = True,
+    repeat: bool = True,
+    transforms: Sequence[
+        Callable | grain.transforms.Map | grain.transforms.RandomMap
+    ] = (),
+    drop_remainder: bool = True,
+    process_index: int = 0,
+    process_count: int = 1,
+    num_threads: int = 1,
+) -> grain.IterDataset:
+    """Batches of a source, shuffled anew every epoch.
+
+    A batch is `{"image": float32 (batch, height, width, channels) in [0, 1],
+    "label": int32 (batch,)}` in numpy. Its iterator has `get_state()` and
+    `set_state(state)`, and goes on exactly where the state was taken.
+
+    With `repeat`, a batch may reach over the end of an epoch into the next: no image is
+    dropped, and each is seen exactly once an epoch.
+
+    **Arguments:**
+
+    - `source`: where the images come from.
+    - `batch_size`: images a batch and process.
+    - `seed`: fixes the permutations and the draws of random transforms.
+    - `shuffle`: whether every epoch is a permutation; else the order of the source.
+    - `repeat`: whether to go on for ever; else one epoch.
+    - `transforms`: applied to `{"image", "label"}` in order, one image at a time: a
+      callable, or a `grain.transforms.Map` or `RandomMap`.
+    - `drop_remainder`: whether to leave out a last batch that is not full; with
+      `repeat` there is none.
+    - `process_index`, `process_count`: which share of the stream is this process's.
+    - `num_threads`: threads that prepare batches ahead; 0 prepares them in the caller's
+      own. The batches are the same.
+
+    **Returns:** a grain data set to iterate over.
+
+    **Raises:** ValueError where `batch_size` is not positive or larger than the data
+    set (unless `drop_remainder=False`), or the process is not one of the count.
+
+    !!! example
+        ```python
+        loader = iter(ss.data.make_loader(ss.data.digits(), 32))
+        batch = next(loader)
+        batch["image"].shape  # (32, 8, 8, 1)
+        ```
+    """
+    total = len(source)
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
+    if not 0 <= process_index < process_count:
+        raise ValueError(
+            f"`process_index` must be in [0, process_count), got {process_index} of "
+            f"{process_count}."
+        )
+    if drop_remainder and batch_size * process_count > total:
+        raise ValueError(
+            f"A batch of {batch_size} on each of {process_count} processes is more "
+            f"than the {total} images of the data set, so no batch would be full. Use "
+            f"`batch_size={total // process_count}` or less, or `drop_remainder=False`."
+        )
+    # The indices are shuffled and the images looked up after that, which costs two
+    # thirds of handing the source to grain and gives the same order.
+    dataset = grain.MapDataset.range(total).map(source.__getitem__).seed(seed)
+    if shuffle:
+        dataset = dataset.shuffle()
+    if repeat:
+        dataset = dataset.repeat()
+    for transform in transforms:
+        if isinstance(transform, grain.transforms.RandomMap):
+            dataset = dataset.random_map(transform)
+        else:
+            dataset = dataset.map(transform)
+    if drop_remainder and not repeat:
+        # Every process gets the same number of batches: in a collective computation a
+        # process with one more would wait for the others for ever.
+        dataset = dataset[: total - total % (batch_size * process_count)]
+    # Shared out after the transforms: their draws then belong to the place in the
+    # global stream, and no two processes repeat each other's.
+    dataset = dataset[process_index::process_count]
+    dataset = dataset.batch(
+        batch_size, drop_remainder=drop_remainder, batch_fn=_collate
+    )
+    return dataset.to_iter_dataset(
+        grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=2 * num_threads)
+    )
+
+
+def _collate(items: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+    images = np.stack([item["image"] for item in items])
+    labels = np.array([item["label"] for item in items], np.int32)
+    return {"image": as_float(images), "label": labels}

@@ -1,0 +1,271 @@
+"""The layers that every network here is made of, channels-last.
+
+Equinox's own convolution and group norm are channels-first; these work on
+`(height, width, channels)`, which is the layout of the whole library and the faster
+one on CPU and TPU: the batch axis that `vmap` adds stays in front, so nothing is
+transposed. A layer computes in the dtype of its input: its parameters are cast to
+it, so a float32 network on bfloat16 images is mixed-precision training.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+
+def _fan_in(
+    key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int, zero: bool
+) -> Array:
+    # Unit-variance output for unit-variance input. Zero makes a residual branch
+    # start as the identity.
+    if zero:
+        return jnp.zeros(shape)
+    return jax.random.normal(key, shape) / jnp.sqrt(fan_in)
+
+
+def at_least_float32(dtype: jnp.dtype) -> jnp.dtype:
+    """The dtype in which sums over many numbers are taken."""
+    return dtype if jnp.finfo(dtype).bits >= 32 else jnp.dtype(jnp.float32)
+
+
+class Linear(eqx.Module):
+    """An affine map of the last axis, `y = x W + b`.
+
+    On an image this is the 1x1 convolution, done as the matrix product that it is
+    (twice as fast on CPU).
+    """
+
+    weight: Float[Array, "in_size out_size"]
+    bias: Float[Array, " out_size"]
+
+    def __init__(
+        self, in_size: int, out_size: int, *, zero: bool = False, key: PRNGKeyArray
+    ):
+        """**Arguments:**
+
+        - `in_size`, `out_size`: lengths of the last axis before and after.
+        - `zero`: start with zero weights.
+        - `key`: for the initial weights.
+        """
+        self.weight = _fan_in(key, (in_size, out_size), in_size, zero)
+        self.bias = jnp.zeros(out_size)
+
+    def __call__(self, x: Float[Array, "*axes in_size"]) -> Float[Array, "*axes out"]:
+        y = x @ self.weight.astype(x.dtype)
+        return y + jnp.broadcast_to(self.bias.astype(x.dtype), y.shape)
+
+
+class Conv(eqx.Module):
+    """A two-dimensional cross-correlation, channels-last, padded with zeros.
+
+    `y[i, j] = sum_{a, b} x[s i + a - k // 2, s j + b - k // 2] W[a, b] + b`
+    for an odd kernel size `k` and a stride `s`.
+    """
+
+    weight: Float[Array, "kernel kernel in_channels out_channels"]
+    bias: Float[Array, " out_channels"]
+    stride: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel_size: int = 3,
+        stride: int = 1,
+        zero: bool = False,
+        key: PRNGKeyArray,
+    ):
+        """**Arguments:**
+
+        - `in_channels`, `out_channels`: lengths of the last axis before and after.
+        - `kernel_size`: odd, so that every output pixel has a centre.
+        - `stride`: the output has `ceil(height / stride)` rows.
+        - `zero`: start with zero weights.
+        - `key`: for the initial weights.
+        """
+        if kernel_size % 2 == 0:
+            raise ValueError(
+                f"`kernel_size` must be odd, so that every output pixel has a centre; "
+                f"got {kernel_size}. Use {kernel_size + 1}."
+            )
+        shape = (kernel_size, kernel_size, in_channels, out_channels)
+        self.weight = _fan_in(key, shape, kernel_size**2 * in_channels, zero)
+        self.bias = jnp.zeros(out_channels)
+        self.stride = stride
+
+    def __call__(
+        self, x: Float[Array, "height width in_channels"]
+    ) -> Float[Array, "out_height out_width out_channels"]:
+        half = self.weight.shape[0] // 2
+        (y,) = jax.lax.conv_general_dilated(
+            x[None],
+            self.weight.astype(x.dtype),
+            window_strides=(self.stride, self.stride),
+            padding=((half, half), (half, half)),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        return y + jnp.broadcast_to(self.bias.astype(x.dtype), y.shape)
+
+
+class GroupNorm(eqx.Module):
+    """Group normalisation, `y = (x - mean) / sqrt(var + eps) * scale + shift`.
+
+    Mean and variance are taken over all pixels and over the channels of one group
+    (Wu & He, 2018), in at least float32. `scale` and `shift` are parameters, or,
+    where the caller gives them, functions of time.
+    """
+
+    weight: Float[Array, " channels"] | None
+    bias: Float[Array, " channels"] | None
+    groups: int = eqx.field(static=True)
+    eps: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        channels: int,
+        group_size: int = 8,
+        *,
+        affine: bool = True,
+        eps: float = 1e-5,
+    ):
+        """**Arguments:**
+
+        - `channels`: length of the last axis.
+        - `group_size`: channels that share a mean and a variance; divides `channels`.
+        - `affine`: whether there is a learnt scale and shift.
+        - `eps`: added to the variance.
+        """
+        if channels % group_size:
+            raise ValueError(
+                f"`group_size` must divide the number of channels; got "
+                f"group_size={group_size} for {channels} channels. Choose a divisor "
+                f"of {channels}."
+            )
+        self.weight = jnp.ones(channels) if affine else None
+        self.bias = jnp.zeros(channels) if affine else None
+        self.groups = channels // group_size
+        self.eps = eps
+
+    def __call__(
+        self,
+        x: Float[Array, "height width channels"],
+        scale: Float[Array, " channels"] | None = None,
+        shift: Float[Array, " channels"] | None = None,
+    ) -> Float[Array, "height width channels"]:
+        channels = x.shape[-1]
+        dtype = at_least_float32(x.dtype)
+
+        def group_mean(v: Array) -> Array:
+            # Over the pixels first: that reduction runs along whole rows of channels
+            # (a vector loop), and the one within the groups is then tiny.
+            per_channel = jnp.mean(v, axis=(0, 1)).reshape(self.groups, -1)
+            per_group = jnp.mean(per_channel, axis=1, keepdims=True)
+            return jnp.broadcast_to(per_group, per_channel.shape).reshape(channels)
+
+        # Two passes: E[x^2] - E[x]^2 would cancel where the mean is large.
+        centred = x.astype(dtype)
+        centred = centred - group_mean(centred)[None, None]
+        scaling = jax.lax.rsqrt(group_mean(centred**2) + self.eps)
+        scale = self.weight if scale is None else scale
+        shift = self.bias if shift is None else shift
+        if scale is not None:
+            scaling = scaling * scale.astype(dtype)
+        y = centred * scaling[None, None]
+        if shift is not None:
+            y = y + shift.astype(dtype)[None, None]
+        return y.astype(x.dtype)
+
+
+class SelfAttention(eqx.Module):
+    """Residual multi-head self-attention over the pixels of a feature map.
+
+    `(x + softmax(Q K^T / sqrt(d)) V W) / sqrt(2)`, where `Q, K, V` are linear in the
+    normalised `x` (Vaswani et al., 2017), and `W` starts at zero.
+    """
+
+    norm: GroupNorm
+    qkv: Linear
+    out: Linear
+    num_heads: int = eqx.field(static=True)
+
+    def __init__(
+        self, channels: int, num_heads: int, *, group_size: int = 8, key: PRNGKeyArray
+    ):
+        """**Arguments:**
+
+        - `channels`: length of the last axis.
+        - `num_heads`: divides `channels`.
+        - `group_size`: see [`softsde.nn.GroupNorm`][].
+        - `key`: for the initial weights.
+        """
+        if channels % num_heads:
+            raise ValueError(
+                f"`num_heads` must divide the number of channels; got "
+                f"num_heads={num_heads} for {channels} channels."
+            )
+        qkv_key, out_key = jax.random.split(key)
+        self.norm = GroupNorm(channels, group_size)
+        self.qkv = Linear(channels, 3 * channels, key=qkv_key)
+        self.out = Linear(channels, channels, zero=True, key=out_key)
+        self.num_heads = num_heads
+
+    def __call__(
+        self, x: Float[Array, "height width channels"]
+    ) -> Float[Array, "height width channels"]:
+        height, width, channels = x.shape
+        qkv = self.qkv(self.norm(x))
+        qkv = qkv.reshape(height * width, 3, self.num_heads, -1)
+        query, key, value = qkv[:, 0], qkv[:, 1], qkv[:, 2]
+        head_size = channels // self.num_heads
+        logits = jnp.einsum("qhd,khd->hqk", query, key)
+        logits = logits.astype(at_least_float32(x.dtype))
+        weights = jax.nn.softmax(logits / head_size**0.5, axis=-1).astype(x.dtype)
+        y = jnp.einsum("hqk,khd->qhd", weights, value)
+        return (x + self.out(y.reshape(x.shape))) / 2**0.5
+
+
+class TimeEmbedding(eqx.Module):
+    """A vector of features of the time, for every block to read.
+
+    Sines and cosines of `t` at frequencies spaced geometrically from 1 to
+    `max_frequency` (radians per unit of time), then two linear maps with SiLU. The
+    default resolves differences of about a hundredth of the unit interval, in which
+    a noise schedule may grow tenfold over a fifth of it; much higher frequencies
+    would only make the network rough in `t`.
+    """
+
+    first: Linear
+    second: Linear
+    num_features: int = eqx.field(static=True)
+    max_frequency: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        num_features: int = 64,
+        max_frequency: float = 256.0,
+        key: PRNGKeyArray,
+    ):
+        """**Arguments:**
+
+        - `size`: length of the embedding.
+        - `num_features`: how many sines and cosines in all; even.
+        - `max_frequency`: the highest, in radians per unit of time.
+        - `key`: for the initial weights.
+        """
+        first_key, second_key = jax.random.split(key)
+        self.first = Linear(num_features, size, key=first_key)
+        self.second = Linear(size, size, key=second_key)
+        self.num_features = num_features
+        self.max_frequency = max_frequency
+
+    def __call__(self, t: Float[Array, ""]) -> Float[Array, " size"]:
+        frequencies = jnp.geomspace(
+            1.0, self.max_frequency, self.num_features // 2, dtype=t.dtype
+        )
+        angles = t * frequencies
+        # sqrt(2) gives the features unit mean square.
+        waves = 2**0.5 * jnp.concatenate([jnp.sin(angles), jnp.cos(angles)])
+        return jax.nn.silu(self.second(jax.nn.silu(self.first(waves))))

@@ -1,0 +1,386 @@
+"""The UNet: the network of the image experiments.
+
+An encoder halves the resolution from level to level, a decoder doubles it again, and
+every block of the decoder reads the output of the encoder's block opposite to it.
+Everything that passes on a sum of two signals divides it by sqrt(2), so that the
+scale of a feature map does not depend on the depth (Song et al., 2021).
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import count, pairwise, repeat
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ._layers import (
+    Conv,
+    GroupNorm,
+    Linear,
+    SelfAttention,
+    TimeEmbedding,
+    at_least_float32,
+)
+from ._patch import patchify, unpatchify
+
+
+class ResidualBlock(eqx.Module):
+    """Two convolutions around which the signal can pass unchanged.
+
+    `h = conv(silu(norm(x)))`, `h = conv(dropout(silu(norm(h) * (1 + a) + b)))`,
+    `y = (x + h) / sqrt(2)`, where `a` and `b` are linear in the embedding of the time
+    and the second convolution starts at zero.
+    """
+
+    norm1: GroupNorm
+    conv1: Conv
+    film: Linear
+    norm2: GroupNorm
+    dropout: eqx.nn.Dropout
+    conv2: Conv
+    shortcut: Linear | None
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        embedding_size: int,
+        *,
+        dropout: float = 0.0,
+        group_size: int = 8,
+        key: PRNGKeyArray,
+    ):
+        """**Arguments:**
+
+        - `in_channels`, `out_channels`: length of the last axis before and after.
+        - `embedding_size`: length of the embedding of the time.
+        - `dropout`: probability with which a feature is dropped.
+        - `group_size`: see [`softsde.nn.GroupNorm`][].
+        - `key`: for the initial weights.
+        """
+        conv1_key, film_key, conv2_key, shortcut_key = jax.random.split(key, 4)
+        self.norm1 = GroupNorm(in_channels, group_size)
+        self.conv1 = Conv(in_channels, out_channels, key=conv1_key)
+        self.film = Linear(embedding_size, 2 * out_channels, key=film_key)
+        # The embedding's scale and shift take the place of learnt ones.
+        self.norm2 = GroupNorm(out_channels, group_size, affine=False)
+        self.dropout = eqx.nn.Dropout(dropout)
+        self.conv2 = Conv(out_channels, out_channels, zero=True, key=conv2_key)
+        self.shortcut = (
+            None
+            if in_channels == out_channels
+            else Linear(in_channels, out_channels, key=shortcut_key)
+        )
+
+    def __call__(
+        self,
+        embedding: Float[Array, " embedding_size"],
+        x: Float[Array, "height width in_channels"],
+        *,
+        key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "height width out_channels"]:
+        scale, shift = jnp.split(self.film(embedding), 2)
+        h = self.conv1(jax.nn.silu(self.norm1(x)))
+        h = jax.nn.silu(self.norm2(h, 1 + scale, shift))
+        h = self.conv2(self.dropout(h, key=key, inference=key is None))
+        skip = x if self.shortcut is None else self.shortcut(x)
+        return (skip + h) / 2**0.5
+
+
+class Stage(eqx.Module):
+    """One residual block, with self-attention after it at some levels."""
+
+    block: ResidualBlock
+    attention: SelfAttention | None
+
+    def __call__(
+        self,
+        embedding: Float[Array, " embedding_size"],
+        x: Float[Array, "height width in_channels"],
+        *,
+        key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "height width out_channels"]:
+        x = self.block(embedding, x, key=key)
+        return x if self.attention is None else self.attention(x)
+
+
+class Merge(eqx.Module):
+    """Joins the decoder's signal with the encoder's, `(h U + skip V) / sqrt(2)`.
+
+    This is the 1x1 convolution of their concatenation. `h` may be of half the
+    resolution: since a 1x1 convolution commutes with repeating pixels, `U` is applied
+    before `h` is enlarged, at a quarter of the cost; the 3x3 convolutions of the block
+    that follows smooth the repeated pixels.
+    """
+
+    from_decoder: Linear
+    from_encoder: Linear
+    factor: int = eqx.field(static=True)
+
+    def __call__(
+        self,
+        h: Float[Array, "rows columns decoder_channels"],
+        skip: Float[Array, "height width channels"],
+    ) -> Float[Array, "height width channels"]:
+        h = self.from_decoder(h)
+        h = jnp.repeat(jnp.repeat(h, self.factor, axis=0), self.factor, axis=1)
+        return (h + self.from_encoder(skip)) / 2**0.5
+
+
+class FullResolution(eqx.Module):
+    """The thin level around a UNet that works on patches.
+
+    A patch is a vector, so the pixels on either side of its edge meet only in the
+    small network's coarse grid; texture finer than a patch would be left to one linear
+    map. Here a few channels at full resolution go around the patches, and a residual
+    block that sees them together with what the UNet wrote into its patches has the
+    last word.
+    """
+
+    embed: Linear
+    unembed: Linear
+    merge: Merge
+    refine: ResidualBlock
+
+
+class UNet(eqx.Module):
+    """A time-conditioned convolutional network from images to images.
+
+    ```python
+    network = ss.nn.UNet((28, 28, 1), key=jax.random.key(0))
+    prediction = network(jnp.array(0.5), x)  # inference, one image
+    predictions = jax.vmap(lambda t, x, k: network(t, x, key=k))(ts, xs, keys)
+    ```
+
+    The last convolution starts at zero, so that a new network predicts zero. The
+    parameters are float32 and are cast to the dtype of `x`, in which everything but
+    the norms, the softmax and the features of the time is computed.
+
+    ??? cite "References"
+
+        Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image
+        Segmentation", 2015. Song et al., "Score-Based Generative Modeling through
+        Stochastic Differential Equations", 2021.
+    """
+
+    embedding: TimeEmbedding
+    stem: Conv
+    full_resolution: FullResolution | None
+    encoder: list[list[Stage]]
+    downsamplers: list[Conv]
+    middle: Stage
+    merges: list[list[Merge]]
+    decoder: list[list[Stage]]
+    norm: GroupNorm
+    out: Conv
+    shape: tuple[int, int, int] = eqx.field(static=True)
+    patch_size: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        *,
+        base_channels: int = 32,
+        channel_multipliers: Sequence[int] = (1, 2, 4),
+        blocks_per_level: int | Sequence[int] = 1,
+        attention_levels: Sequence[int] = (),
+        num_heads: int = 4,
+        dropout: float = 0.0,
+        patch_size: int = 1,
+        refine_channels: int = 16,
+        group_size: int = 8,
+        key: PRNGKeyArray,
+    ):
+        """**Arguments:**
+
+        - `shape`: `(height, width, channels)` of an image. Height and width are
+            multiples of `patch_size * 2**(levels - 1)`.
+        - `base_channels`: width of the network before multiplication.
+        - `channel_multipliers`: one for each level, finest first.
+        - `blocks_per_level`: residual blocks on each side of a level; one number for
+            all levels or one for each.
+        - `attention_levels`: indices of the levels with self-attention, 0 the finest.
+            The middle has it if the coarsest level does.
+        - `num_heads`: heads of the self-attention.
+        - `dropout`: probability with which a feature is dropped inside a block, where
+            the call is given a key.
+        - `patch_size`: the levels work on patches of so many pixels a side, each a
+            pixel of the finest level: `2` makes a network of the same width nearly
+            four times as fast. A thin level at full resolution keeps texture finer
+            than a patch.
+        - `refine_channels`: width of that level; unused when `patch_size` is 1.
+        - `group_size`: channels to a group of every group norm.
+        - `key`: for the initial weights.
+
+        **Raises:** `ValueError` if the shape does not divide by the coarsest pixel, or
+        the numbers of channels by `group_size` or `num_heads`.
+        """
+        levels = len(channel_multipliers)
+        _check_shape(shape, patch_size, levels)
+        if isinstance(blocks_per_level, int):
+            blocks_per_level = (blocks_per_level,) * levels
+        if len(blocks_per_level) != levels:
+            raise ValueError(
+                f"`blocks_per_level` must be one number, or one for each of the "
+                f"{levels} levels of `channel_multipliers`; got {blocks_per_level}."
+            )
+        if min(blocks_per_level) < 1:
+            raise ValueError(
+                f"`blocks_per_level` must be at least 1; got {blocks_per_level}."
+            )
+        for level in attention_levels:
+            if not 0 <= level < levels:
+                raise ValueError(
+                    f"`attention_levels` holds {level}, but the levels are 0 (the "
+                    f"finest) to {levels - 1}."
+                )
+
+        keys = _keys(key)
+        widths = [base_channels * m for m in channel_multipliers]
+        embedding_size = 4 * base_channels
+
+        def make_block(in_channels: int, out_channels: int) -> ResidualBlock:
+            return ResidualBlock(
+                in_channels,
+                out_channels,
+                embedding_size,
+                dropout=dropout,
+                group_size=group_size,
+                key=next(keys),
+            )
+
+        def make_stage(level: int) -> Stage:
+            width, attention_key = widths[level], next(keys)
+            attention = None
+            if level in attention_levels:
+                attention = SelfAttention(
+                    width, num_heads, group_size=group_size, key=attention_key
+                )
+            return Stage(make_block(width, width), attention)
+
+        def make_merge(decoder: int, encoder: int, factor: int) -> Merge:
+            decoder_key, encoder_key = jax.random.split(next(keys))
+            return Merge(
+                Linear(decoder, encoder, key=decoder_key),
+                Linear(encoder, encoder, key=encoder_key),
+                factor,
+            )
+
+        self.embedding = TimeEmbedding(embedding_size, key=next(keys))
+        finest = widths[0] if patch_size == 1 else refine_channels
+        self.stem = Conv(shape[-1], finest, key=next(keys))
+        if patch_size == 1:
+            self.full_resolution = None
+        else:
+            patch = patch_size**2 * finest
+            self.full_resolution = FullResolution(
+                embed=Linear(patch, widths[0], key=next(keys)),
+                unembed=Linear(widths[0], patch, key=next(keys)),
+                merge=make_merge(finest, finest, 1),
+                refine=make_block(finest, finest),
+            )
+        self.encoder = [
+            [make_stage(level) for _ in range(blocks)]
+            for level, blocks in enumerate(blocks_per_level)
+        ]
+        self.downsamplers = [
+            Conv(fine, coarse, stride=2, key=next(keys))
+            for fine, coarse in pairwise(widths)
+        ]
+        self.middle = make_stage(levels - 1)
+        # The decoder's first block of a level takes what comes from the level below.
+        self.merges = [
+            [
+                make_merge(widths[level + 1], widths[level], 2)
+                if i == 0 and level + 1 < levels
+                else make_merge(widths[level], widths[level], 1)
+                for i in range(blocks)
+            ]
+            for level, blocks in enumerate(blocks_per_level)
+        ]
+        self.decoder = [
+            [make_stage(level) for _ in range(blocks)]
+            for level, blocks in enumerate(blocks_per_level)
+        ]
+        self.norm = GroupNorm(finest, group_size)
+        self.out = Conv(finest, shape[-1], zero=True, key=next(keys))
+        self.shape = shape
+        self.patch_size = patch_size
+
+    def __call__(
+        self,
+        t: Float[Array, ""],
+        x: Float[Array, "height width channels"],
+        *,
+        key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "height width channels"]:
+        """**Arguments:**
+
+        - `t`: the time, in [0, 1].
+        - `x`: an image.
+        - `key`: for dropout. Without one there is none, which is inference.
+
+        **Returns:** an array shaped like `x`, of its dtype.
+        """
+        if x.shape != self.shape:
+            raise ValueError(
+                f"this UNet was made for images of shape {self.shape}; got "
+                f"{x.shape}. The call is unbatched: use `jax.vmap` for a batch."
+            )
+        keys = repeat(None) if key is None else _keys(key)
+        t = t.astype(at_least_float32(t.dtype))
+        embedding = self.embedding(t).astype(x.dtype)
+
+        h = image = self.stem(x)
+        if self.full_resolution is not None:
+            h = self.full_resolution.embed(patchify(image, self.patch_size))
+        skips = []
+        for level, stages in enumerate(self.encoder):
+            if level > 0:
+                h = self.downsamplers[level - 1](h)
+            for stage in stages:
+                h = stage(embedding, h, key=next(keys))
+                skips.append(h)
+        h = self.middle(embedding, h, key=next(keys))
+        for merges, stages in zip(
+            reversed(self.merges), reversed(self.decoder), strict=True
+        ):
+            for merge, stage in zip(merges, stages, strict=True):
+                h = stage(embedding, merge(h, skips.pop()), key=next(keys))
+        if self.full_resolution is not None:
+            h = unpatchify(self.full_resolution.unembed(h), self.patch_size)
+            h = self.full_resolution.merge(h, image)
+            h = self.full_resolution.refine(embedding, h, key=next(keys))
+        return self.out(jax.nn.silu(self.norm(h)))
+
+
+def _keys(key: PRNGKeyArray) -> Iterator[PRNGKeyArray]:
+    """As many keys as are asked for."""
+    return (jax.random.fold_in(key, i) for i in count())
+
+
+def _check_shape(shape: tuple[int, int, int], patch_size: int, levels: int) -> None:
+    coarsest = patch_size * 2 ** (levels - 1)
+    height, width, _ = shape
+    if height % coarsest or width % coarsest:
+        choices = [
+            f"{h}x{w}"
+            for h in _neighbours(height, coarsest)
+            for w in _neighbours(width, coarsest)
+        ]
+        raise ValueError(
+            f"a UNet of {levels} levels on {patch_size}x{patch_size} patches halves "
+            f"the image {levels - 1} times, so height and width must be multiples of "
+            f"{coarsest}; got {height}x{width}. Pad or crop the images to "
+            f"{' or '.join(choices)}, or use fewer `channel_multipliers` or a smaller "
+            f"`patch_size`."
+        )
+
+
+def _neighbours(size: int, multiple: int) -> list[int]:
+    """The multiples on either side of a size."""
+    below = size // multiple * multiple
+    if below == size:
+        return [size]
+    return [below, below + multiple] if below else [below + multiple]

@@ -16,9 +16,9 @@ def as_features(
     x = np.asarray(x)
     if x.ndim != 2:
         raise ValueError(
-            f"`{name}` has shape {x.shape}, but features are `(num, dim)`. For images,"
-            f" pass `extract_features(fn, images)`, or `images.reshape(len(images), -1)`"
-            f" to compare pixels."
+            f"`{name}` has shape {x.shape}, but features are `(num, dim)`."
+            " For images, pass `extract_features(fn, images)`, or, to compare pixels,"
+            " `images.reshape(len(images), -1)`."
         )
     if len(x) < at_least:
         raise ValueError(
@@ -63,6 +63,4 @@ def check_same_dim(name_a: str, a: Any, name_b: str, b: Any) -> None:
 
 def check_positive_int(name: str, value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(
-            f"`{name}` is {value!r}, but must be an integer of at least 1."
-        )
+        raise ValueError(f"`{name}` is {value!r}, but an integer >= 1 is expected.")

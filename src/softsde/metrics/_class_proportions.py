@@ -20,18 +20,18 @@ class ClassProportions(NamedTuple):
         show on average; a total variation near it says "no difference seen".
     """
 
-    counts: Int[np.ndarray, "classes"]
-    proportions: Float[np.ndarray, "classes"]
+    counts: Int[np.ndarray, " classes"]
+    proportions: Float[np.ndarray, " classes"]
     entropy: float
     total_variation: float
     expected_total_variation: float
 
 
 def class_proportions(
-    labels: Shaped[AnyArray, "num *classes"],
+    labels: Shaped[AnyArray, "num ..."],
     *,
     num_classes: int | None = None,
-    reference: Float[AnyArray, "classes"] | None = None,
+    reference: Float[AnyArray, " classes"] | None = None,
 ) -> ClassProportions:
     r"""Proportions of the classes, their entropy, and their total variation distance.
 
@@ -84,8 +84,8 @@ def class_proportions(
         raise ValueError("`labels` is empty: there are no proportions of nothing.")
     if labels.min() < 0 or labels.max() >= num_classes:
         raise ValueError(
-            f"`labels` range from {labels.min()} to {labels.max()}, but `num_classes` is"
-            f" {num_classes}, so they must lie in 0 ... {num_classes - 1}."
+            f"`labels` range from {labels.min()} to {labels.max()}, but `num_classes`"
+            f" is {num_classes}, so they must lie in 0 ... {num_classes - 1}."
         )
     counts = np.bincount(labels, minlength=num_classes)
     proportions = counts / num
@@ -103,19 +103,15 @@ def class_proportions(
 
 
 def _reference(
-    reference: Float[AnyArray, "classes"] | None, num_classes: int
-) -> Float[np.ndarray, "classes"]:
+    reference: Float[AnyArray, " classes"] | None, num_classes: int
+) -> Float[np.ndarray, " classes"]:
     if reference is None:
         return np.full(num_classes, 1 / num_classes)
-    reference = np.asarray(reference, np.float64)
-    if (
-        reference.shape != (num_classes,)
-        or not np.all(reference >= 0)
-        or abs(reference.sum() - 1) > 1e-5
-    ):
+    r = np.asarray(reference, np.float64)
+    if r.shape != (num_classes,) or not (np.all(r >= 0) and abs(r.sum() - 1) < 1e-5):
         raise ValueError(
-            f"`reference` has shape {reference.shape} and sum {reference.sum():.6g};"
-            f" expected {num_classes} non-negative proportions that sum to 1. From counts,"
-            " pass `counts / counts.sum()`."
+            f"`reference` has shape {r.shape} and sum {r.sum():.6g};"
+            f" expected {num_classes} non-negative proportions that sum to 1."
+            " From counts, pass `counts / counts.sum()`."
         )
-    return reference
+    return r

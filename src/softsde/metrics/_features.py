@@ -14,14 +14,15 @@ from ._arrays import AnyArray, check_positive_int
 class FeatureExtractor(Protocol):
     """Any function of one image, such as `classifier.features` or `classifier`.
 
-    It sees a single image `(height, width, channels)` with entries in `[0, 1]` and gives
-    a vector. It must be pure JAX; an Equinox module or a bound method of one is best,
-    since its weights are then arguments of the compiled program, not constants in it.
+    It sees a single image `(height, width, channels)` with entries in `[0, 1]` and
+    gives a vector. It must be pure JAX; an Equinox module or a bound method of one is
+    best, since its weights are then arguments of the compiled program, not constants
+    in it.
     """
 
     def __call__(
         self, x: Float[Array, "height width channels"], /
-    ) -> Float[Array, "dim"]: ...
+    ) -> Float[Array, " dim"]: ...
 
 
 def extract_features(
@@ -33,7 +34,7 @@ def extract_features(
 
     The last batch is filled up with zeros whose features are dropped, so that every
     batch has the same shape and no image's features depend on how many others there
-    are. Images are moved to the devices a batch at a time: `images` may be a memory map.
+    are. Images go to the devices a batch at a time: `images` may be a memory map.
 
     **Arguments:**
 
@@ -76,8 +77,8 @@ def extract_features(
         out = _apply(fn, jax.device_put(batch, split))
         if out.ndim != 2:
             raise ValueError(
-                f"`fn` gave an array of shape {out.shape[1:]} for an image, but a vector"
-                " is expected. Pool or ravel it."
+                f"`fn` gave an array of shape {out.shape[1:]} for an image, but a"
+                " vector is expected. Pool or ravel it."
             )
         features.append(np.asarray(out)[: batch_size - missing])
     return np.concatenate(features)

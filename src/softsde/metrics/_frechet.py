@@ -18,7 +18,7 @@ def frechet_distance(
     $$d^2 = \|\mu_a - \mu_b\|^2 + \operatorname{tr} \Sigma_a +
     \operatorname{tr} \Sigma_b - 2 \operatorname{tr} (\Sigma_a \Sigma_b)^{1/2}$$
 
-    It is the *squared* Wasserstein-2 distance of the fitted Gaussians, as is the custom.
+    It is the *squared* Wasserstein-2 distance of the fitted Gaussians, as is custom.
     Its value means something in one feature space only, so never quote it without
     naming the space; `frechet_report` does so. With the pool features of the Inception
     network, and with no others, it is the FID of Heusel et al. (2017).
@@ -82,8 +82,8 @@ def frechet_distance_from_moments(
             " must come from one feature space."
         )
     # With Sigma = R^T R, tr (Sigma_a Sigma_b)^{1/2} is the nuclear norm of R_a R_b^T.
-    # Singular values are found to rounding error, whereas the eigenvalues of the product
-    # would be so before the square root is taken, and half the digits lost after it.
+    # Singular values are found to rounding error; so would be the eigenvalues of the
+    # product, but half of those digits are lost when their square root is taken.
     cross = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
     shift = np.sum((mean_a - mean_b) ** 2)
     squared = shift + np.sum(root_a**2) + np.sum(root_b**2) - 2 * cross
@@ -95,8 +95,8 @@ def frechet_bias(
 ) -> float:
     r"""How large the Frechet distance is between two samples of one distribution.
 
-    $$\Big(\frac{1}{n_a} + \frac{1}{n_b}\Big) \Big( \sum_i \lambda_i + \frac12
-    \sum_{ij} (1 + \delta_{ij}) \frac{\lambda_i \lambda_j}{\lambda_i + \lambda_j} \Big)$$
+    $$\Big(\frac{1}{n_a} + \frac{1}{n_b}\Big) \Big( \sum_i \lambda_i + \frac12 \sum_{ij}
+    (1 + \delta_{ij}) \frac{\lambda_i \lambda_j}{\lambda_i + \lambda_j} \Big)$$
 
     for Gaussian features with covariance eigenvalues $\lambda$: the variance of the
     two means, and the second-order term of the Bures distance averaged over Wishart
@@ -182,7 +182,7 @@ def frechet_report(
     )
 
 
-def _mean(name: str, mean: Shaped[AnyArray, "..."]) -> Float[np.ndarray, "dim"]:
+def _mean(name: str, mean: Shaped[AnyArray, "..."]) -> Float[np.ndarray, " dim"]:
     mean = np.asarray(mean, np.float64)
     if mean.ndim != 1:
         raise ValueError(f"`{name}` has shape {mean.shape}, but must be `(dim,)`.")
@@ -191,7 +191,7 @@ def _mean(name: str, mean: Shaped[AnyArray, "..."]) -> Float[np.ndarray, "dim"]:
 
 
 def _root(
-    name: str, cov: Shaped[AnyArray, "..."], mean: Float[np.ndarray, "dim"]
+    name: str, cov: Shaped[AnyArray, "..."], mean: Float[np.ndarray, " dim"]
 ) -> Float[np.ndarray, "rank dim"]:
     """`R` with `cov = R^T R`, one row for each eigenvalue that is not zero."""
     cov = np.asarray(cov, np.float64)
@@ -207,15 +207,15 @@ def _root(
 
 def _eigh(
     name: str, cov: Float[np.ndarray, "dim dim"]
-) -> tuple[Float[np.ndarray, "dim"], Float[np.ndarray, "dim dim"]]:
+) -> tuple[Float[np.ndarray, " dim"], Float[np.ndarray, "dim dim"]]:
     """Eigen-decomposition with eigenvalues below rounding error set to zero."""
     check_finite(name, cov)
     scale = np.abs(cov).max(initial=0.0)
     # Float32 covariances are welcome, so the symmetry asked for is theirs.
     if np.abs(cov - cov.T).max(initial=0.0) > 1e-5 * scale:
         raise ValueError(
-            f"`{name}` is not symmetric, so it is no covariance. Pass the matrix itself,"
-            " not a factor of it."
+            f"`{name}` is not symmetric, so it is no covariance. Pass the matrix"
+            " itself, not a factor of it."
         )
     eigenvalues, vectors = np.linalg.eigh((cov + cov.T) / 2)
     largest = np.abs(eigenvalues).max(initial=0.0)

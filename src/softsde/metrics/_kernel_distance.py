@@ -10,7 +10,7 @@ from ._arrays import AnyArray, as_features, check_same_dim
 
 
 class KernelDistance(NamedTuple):
-    """A kernel distance (of squared type; it may be negative) and its standard error."""
+    """A kernel distance (a square, yet it may be negative) and its standard error."""
 
     value: float
     standard_error: float
@@ -23,7 +23,7 @@ def kernel_distance(
     num_blocks: int = 10,
     key: PRNGKeyArray,
 ) -> KernelDistance:
-    r"""Squared maximum mean discrepancy with the cubic kernel of Binkowski et al. (2018).
+    r"""Squared maximum mean discrepancy with a cubic kernel (Binkowski et al., 2018).
 
     $$\mathbb E\, k(a, a') + \mathbb E\, k(b, b') - 2\, \mathbb E\, k(a, b), \qquad
     k(x, y) = \Big( \frac{x \cdot y}{d} + 1 \Big)^3$$

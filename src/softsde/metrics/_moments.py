@@ -30,7 +30,7 @@ class FeatureMoments:
     """
 
     count: int
-    mean: Float[np.ndarray, "dim"]
+    mean: Float[np.ndarray, " dim"]
     scatter: Float[np.ndarray, "dim dim"]
 
     @classmethod

@@ -8,8 +8,8 @@ from ._pairwise import blocks, squared_distances
 
 
 def nearest_neighbours(
-    queries: Shaped[AnyArray, "num_queries *shape_queries"],
-    data: Shaped[AnyArray, "num_data *shape_data"],
+    queries: Shaped[AnyArray, "num_queries ..."],
+    data: Shaped[AnyArray, "num_data ..."],
     *,
     k: int = 1,
     chunk: int = 2048,
@@ -31,8 +31,8 @@ def nearest_neighbours(
 
     **Returns:**
 
-    `(indices, distances)`, both of shape `(num_queries, k)`, nearest first; among
-    equally near members the one with the lower index comes first.
+    `(indices, distances)`, both of shape `(num_queries, k)`, nearest first, and
+    equally near ones in the order of `data`.
 
     **Raises:** `ValueError` for empty sets, entries that are not finite, arrays of
     different sizes, or `k` out of range.

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Shaped
 
 from ._arrays import AnyArray, as_features, check_positive_int, check_same_dim
 from ._pairwise import blocks, squared_distances
@@ -72,7 +72,7 @@ def _covered(points: np.ndarray, members: np.ndarray, k: int, chunk: int) -> flo
     return float(inside.mean())
 
 
-def _squared_radii(members: np.ndarray, k: int, chunk: int) -> Float[np.ndarray, "num"]:
+def _squared_radii(members: np.ndarray, k: int, chunk: int) -> np.ndarray:
     """Squared distances to the `k`-th fellow member, rounded up.
 
     The k + 1 smallest distances include the member's own, zero, so their largest is the

@@ -12,8 +12,8 @@ _BLOCK = 64
 
 
 def sliced_wasserstein(
-    a: Shaped[AnyArray, "num_a *shape_a"],
-    b: Shaped[AnyArray, "num_b *shape_b"],
+    a: Shaped[AnyArray, "num_a ..."],
+    b: Shaped[AnyArray, "num_b ..."],
     *,
     num_projections: int = 512,
     p: float = 2,
@@ -79,7 +79,7 @@ def sliced_wasserstein(
 def _quantile_coupling(
     num_a: int, num_b: int
 ) -> tuple[
-    Int[np.ndarray, "pieces"], Int[np.ndarray, "pieces"], Float[np.ndarray, "pieces"]
+    Int[np.ndarray, " pieces"], Int[np.ndarray, " pieces"], Float[np.ndarray, " pieces"]
 ]:
     """Which rank of `a` meets which rank of `b`, and with how much mass.
 

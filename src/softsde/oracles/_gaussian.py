@@ -1,0 +1,61 @@
+"""Gaussian data: everything about it is linear algebra."""
+
+import jax
+import jax.numpy as jnp
+import jax.scipy as jsp
+from jaxtyping import Array, Float
+
+from .._types import Sample, Scalar, ScalarLike
+from ..processes import Process
+from ._base import AbstractOracle, dense_operator
+
+
+class GaussianOracle(AbstractOracle):
+    r"""Data $x_0 \sim N(m, \Sigma)$.
+
+    Under a process $x_t \sim N(C_t m,\; S_t)$ with $S_t = C_t \Sigma C_t^\top +
+    \sigma_t^2 I$, and $E[x_0|x_t] = m + \Sigma C_t^\top S_t^{-1} (x_t - C_t m)$.
+    """
+
+    mean: Sample
+    covariance: Float[Array, "size size"]
+
+    def __init__(self, mean, covariance):
+        """**Arguments:**
+
+        - `mean`: of one sample, of any shape.
+        - `covariance`: of the flattened sample, symmetric and positive semi-definite.
+
+        **Raises:** `ValueError` when the two do not fit.
+        """
+        mean, covariance = jnp.asarray(mean), jnp.asarray(covariance)
+        if covariance.shape != (mean.size, mean.size):
+            raise ValueError(
+                f"`GaussianOracle` got a mean of {mean.size} components and a covariance "
+                f"of shape {covariance.shape}; expected {(mean.size, mean.size)}."
+            )
+        self.mean = mean
+        self.covariance = covariance
+
+    def marginal_moments(
+        self, process: Process, t: ScalarLike
+    ) -> tuple[Float[Array, " size"], Float[Array, "size size"]]:
+        """Mean and covariance of the flattened `x_t`."""
+        operator = dense_operator(process, t, self.mean)
+        noise = process.sigma(jnp.asarray(t, self.mean.dtype)) ** 2
+        covariance = operator @ self.covariance @ operator.T
+        identity = jnp.eye(self.mean.size, dtype=self.mean.dtype)
+        return operator @ self.mean.reshape(-1), covariance + noise * identity
+
+    def posterior_mean(self, process: Process, t: ScalarLike, x: Sample) -> Sample:
+        mean, covariance = self.marginal_moments(process, t)
+        factor = jsp.linalg.cho_factor(covariance, lower=True)
+        white = jsp.linalg.cho_solve(factor, x.reshape(-1) - mean)
+        back = process.adjoint(t, white.reshape(x.shape)).reshape(-1)
+        return self.mean + (self.covariance @ back).reshape(x.shape)
+
+    def log_prob(self, process: Process, t: ScalarLike, x: Sample) -> Scalar:
+        mean, covariance = self.marginal_moments(process, t)
+        return jax.scipy.stats.multivariate_normal.logpdf(
+            x.reshape(-1), mean, covariance
+        )

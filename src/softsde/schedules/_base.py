@@ -1,0 +1,55 @@
+"""What every schedule is: a scalar function of time with its derivative."""
+
+import abc
+import os
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._types import Scalar, ScalarLike
+
+
+class AbstractSchedule(eqx.Module):
+    """A scalar function of time, `schedule(t)`, non-decreasing.
+
+    A subclass writes `__call__` and, where the function is strictly increasing,
+    `inverse`. Its fields are its parameters: numbers or arrays, so that a schedule can
+    be trained, and written to JSON.
+    """
+
+    @abc.abstractmethod
+    def __call__(self, t: ScalarLike) -> Scalar:
+        """The value at time `t`, in the dtype of `t`."""
+
+    @abc.abstractmethod
+    def inverse(self, value: ScalarLike) -> Scalar:
+        """The earliest time at which the schedule takes `value`.
+
+        **Raises:** `ValueError` where no such time can be told.
+        """
+
+    def derivative(self, t: ScalarLike) -> Scalar:
+        """The derivative in time at `t`; at a kink, that of one side."""
+        t = jnp.asarray(t)
+        return jax.jvp(self.__call__, (t,), (jnp.ones_like(t),))[1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The schedule as JSON-able data, read back by `softsde.schedules.from_dict`."""
+        out: dict[str, Any] = {"schedule": type(self).__name__}
+        for name in self.__dataclass_fields__:
+            out[name] = np.asarray(getattr(self, name)).tolist()
+        return out
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the schedule as JSON, atomically. `softsde.schedules.load` reads it.
+
+        **Arguments:**
+
+        - `path`: of the file; its folder must exist.
+        """
+        from ._io import write_json
+
+        write_json(path, self.to_dict())

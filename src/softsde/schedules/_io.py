@@ -1,0 +1,75 @@
+"""Schedules as JSON: what an experiment keeps is a file a person can read."""
+
+import json
+import os
+import pathlib
+import tempfile
+from typing import Any
+
+from ._base import AbstractSchedule
+from ._constant import Constant
+from ._geometric import Geometric
+from ._piecewise_linear import PiecewiseLinear
+from ._two_phase import TwoPhase
+
+_SCHEDULES: dict[str, type[AbstractSchedule]] = {
+    cls.__name__: cls for cls in (Constant, Geometric, PiecewiseLinear, TwoPhase)
+}
+
+
+def write_json(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
+    """Writes `content` whole or not at all."""
+    path = pathlib.Path(path)
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w") as file:
+            json.dump(content, file, indent=1)
+            file.write("\n")
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def from_dict(content: dict[str, Any]) -> AbstractSchedule:
+    """The schedule that `schedule.to_dict()` described.
+
+    **Arguments:**
+
+    - `content`: a `"schedule"` entry that names the class, and its parameters.
+
+    **Raises:** `ValueError` for an unknown class or unknown or missing parameters.
+    """
+    known = ", ".join(_SCHEDULES)
+    name = content.get("schedule")
+    if name not in _SCHEDULES:
+        raise ValueError(
+            f"A schedule file names its class under 'schedule', one of: {known}. "
+            f"Got {name!r}."
+        )
+    cls = _SCHEDULES[name]
+    parameters = {k: v for k, v in content.items() if k != "schedule"}
+    expected = set(cls.__dataclass_fields__)
+    if set(parameters) != expected:
+        raise ValueError(
+            f"`{name}` has the parameters {sorted(expected)}, got {sorted(parameters)}."
+        )
+    return cls(**parameters)
+
+
+def load(path: str | os.PathLike[str]) -> AbstractSchedule:
+    """Reads a schedule written by `schedule.save(path)`.
+
+    **Arguments:**
+
+    - `path`: of the JSON file.
+
+    **Raises:** `ValueError` when the file holds no schedule, naming the file.
+    """
+    try:
+        content = json.loads(pathlib.Path(path).read_text())
+        if not isinstance(content, dict):
+            raise ValueError(f"expected a JSON object, got {type(content).__name__}.")
+        return from_dict(content)
+    except ValueError as error:
+        raise ValueError(f"{path} does not hold a schedule: {error}") from error

@@ -1,0 +1,82 @@
+"""Linear interpolation between given points: what a discrete choice of levels becomes."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._checks import concrete
+from .._types import Scalar, ScalarLike
+from ._base import AbstractSchedule
+
+
+def _rising(name: str, values: Float[Array, " points"], *, strictly: bool) -> None:
+    known = concrete(values)
+    if known is None:
+        return
+    steps = np.diff(known)
+    wrong = steps <= 0 if strictly else steps < 0
+    if not np.all(np.isfinite(known)) or wrong.any():
+        at = (
+            int(np.argmax(wrong)) if wrong.any() else int(np.argmin(np.isfinite(known)))
+        )
+        rule = "strictly increase" if strictly else "never decrease"
+        raise ValueError(
+            f"`PiecewiseLinear` needs finite `{name}` that {rule}; from index {at} on "
+            f"they are {known[at : at + 2].tolist()}. Sort them, and remove repeats."
+        )
+
+
+class PiecewiseLinear(AbstractSchedule):
+    """Passes through `(times[i], levels[i])`, linear between, constant outside.
+
+    !!! example
+
+        ```python
+        # no blur while the noise grows, then 0.01 to 18 pixels
+        levels = ss.schedules.PiecewiseLinear([0.2, 0.6, 1.0], [0.01, 2.0, 18.0])
+        ```
+    """
+
+    times: Float[Array, " points"]
+    levels: Float[Array, " points"]
+
+    def __init__(self, times, levels):
+        """**Arguments:**
+
+        - `times`: strictly increasing, at least two.
+        - `levels`: as many, never decreasing.
+
+        **Raises:** `ValueError` for unequal lengths, unsorted or non-finite values.
+        """
+        if not isinstance(times, jnp.ndarray):
+            times = np.asarray(times, np.float64)
+        if not isinstance(levels, jnp.ndarray):
+            levels = np.asarray(levels, np.float64)
+        if np.ndim(times) != 1 or np.shape(times) != np.shape(levels):
+            raise ValueError(
+                "`PiecewiseLinear` needs one level a time, got `times` of shape "
+                f"{np.shape(times)} and `levels` of shape {np.shape(levels)}."
+            )
+        if np.shape(times)[0] < 2:
+            raise ValueError("`PiecewiseLinear` needs at least two points, got one.")
+        _rising("times", times, strictly=True)
+        _rising("levels", levels, strictly=False)
+        self.times = jnp.asarray(times, jnp.result_type(float))
+        self.levels = jnp.asarray(levels, jnp.result_type(float))
+
+    def __call__(self, t: ScalarLike) -> Scalar:
+        t = jnp.asarray(t)
+        return jnp.interp(t, self.times.astype(t.dtype), self.levels.astype(t.dtype))
+
+    def inverse(self, value: ScalarLike) -> Scalar:
+        value = jnp.asarray(value)
+        times, levels = self.times.astype(value.dtype), self.levels.astype(value.dtype)
+        # The first point that reaches `value`: where the schedule is flat, its start.
+        right = jnp.clip(jnp.searchsorted(levels, value), 1, levels.size - 1)
+        rise = levels[right] - levels[right - 1]
+        share = jnp.where(
+            rise > 0, (value - levels[right - 1]) / jnp.where(rise > 0, rise, 1), 0
+        )
+        return times[right - 1] + jnp.clip(share, 0, 1) * (
+            times[right] - times[right - 1]
+        )

@@ -1,0 +1,396 @@
+"""The loop around the step: data, metrics, checkpoints, interruptions."""
+
+import dataclasses
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from tqdm.auto import tqdm
+
+from ._checkpoint import CheckpointableIterator, Checkpointer
+from ._mesh import batch_size
+from ._metrics import MetricsLog
+from ._state import TrainState
+
+# Metrics are read this many steps late: the device always has work.
+_LAG = 2
+
+
+class NonFiniteError(FloatingPointError):
+    """The loss or its gradient was infinite or not a number.
+
+    `.step` is the step at which, `.last_good_step` the newest checkpoint, from before,
+    or `None`.
+    """
+
+    def __init__(self, message: str, step: int, last_good_step: int | None):
+        super().__init__(message)
+        self.step = step
+        self.last_good_step = last_good_step
+
+
+class Interrupted(SystemExit):
+    """Training was asked to stop by a signal; a checkpoint was written first.
+
+    A `SystemExit` with the customary code `128 + signal`, so that a script that does
+    not catch it ends quietly, and a queue does not take it for done.
+    """
+
+    def __init__(self, message: str, state: TrainState, step: int, signal_number: int):
+        super().__init__(128 + signal_number)
+        self.message = message
+        self.state = state
+        self.step = step
+
+
+@dataclasses.dataclass(frozen=True)
+class FitResult:
+    """What [`softsde.train.fit`][] leaves behind.
+
+    - `state`: the state after the last step.
+    - `step`: how many steps it has seen.
+    - `reason`: `"finished"`, or `"out of time"` if `max_seconds` came first.
+    - `seconds`: the time spent in training, over all sessions of the run.
+    """
+
+    state: TrainState
+    step: int
+    reason: Literal["finished", "out of time"]
+    seconds: float
+
+
+def fit(
+    state: TrainState,
+    data: Iterable[Any],
+    step: Callable[[TrainState, Any], tuple[TrainState, dict]],
+    *,
+    num_steps: int,
+    folder: str | os.PathLike,
+    config: Any = None,
+    checkpoint_every: int | None = 1000,
+    checkpoint_seconds: float | None = None,
+    keep: int = 2,
+    keep_every: int | None = None,
+    log_every: int = 50,
+    callbacks: Sequence[tuple[int, Callable[[TrainState, int], Any]]] = (),
+    max_seconds: float | None = None,
+    progress: bool = True,
+) -> FitResult:
+    """Train until `num_steps`, from wherever the folder says that training stands.
+
+    Call it again after a crash, a kill or an interruption, with the same arguments, and
+    it goes on: the parameters and `metrics.jsonl` end up bit for bit as if nothing had
+    happened. A last checkpoint is always written.
+
+    **Arguments:**
+
+    - `state`: where to start if the folder holds no checkpoint. It is consumed.
+    - `data`: an iterator (or what `iter` makes one of) with `get_state` and
+        `set_state`, such as those of grain, that gives batches without end. A batch
+        must not be written to after it was given.
+    - `step`: from [`softsde.train.make_train_step`][].
+    - `num_steps`: how many steps to make in all, over all sessions.
+    - `folder`: the run: `metrics.jsonl` and `checkpoints/` are written there.
+    - `config`: see [`softsde.train.Checkpointer`][].
+    - `checkpoint_every`, `checkpoint_seconds`: how often to save, in steps and by the
+        clock; `None` for never.
+    - `keep`, `keep_every`: which checkpoints to keep, see
+        [`softsde.train.Checkpointer`][].
+    - `log_every`: how often to write a line of metrics: each is the mean over the steps
+        since the line before.
+    - `callbacks`: pairs `(every, function)`; `function(state, step)` is called after
+        each `every`-th step. It must not keep the state, whose memory the next step
+        takes.
+    - `max_seconds`: stop with a checkpoint when this session has taken so long.
+    - `progress`: whether to show a progress bar and messages.
+
+    **Returns:**
+
+    A [`softsde.train.FitResult`][].
+
+    Raises [`softsde.train.NonFiniteError`][] at the first loss or gradient that is not
+    finite, leaving the checkpoints from before; [`softsde.train.Interrupted`][] after
+    SIGINT or SIGTERM, when a checkpoint has been written; `ValueError` if the data end
+    or the folder belongs to another configuration.
+
+    !!! Example
+
+        ```python
+        step = ss.train.make_train_step(loss_fn, optimiser, mesh=ss.train.make_mesh())
+        result = ss.train.fit(state, loader, step, num_steps=50_000, folder="runs/blur")
+        result.state.ema
+        ```
+    """
+    _check_positive(
+        num_steps=num_steps,
+        checkpoint_every=checkpoint_every,
+        checkpoint_seconds=checkpoint_seconds,
+        log_every=log_every,
+        max_seconds=max_seconds,
+    )
+    for every, _ in callbacks:
+        _check_positive(**{"every of a callback": every})
+    iterator = iter(data)
+    if not isinstance(iterator, CheckpointableIterator):
+        raise TypeError(
+            "`data` must be an iterator with `get_state()` and `set_state(state)`, so "
+            f"that a run can be resumed; got {type(iterator).__name__}. A loader of "
+            "`softsde.data` or any grain data set gives one."
+        )
+    folder = Path(folder)
+    began = time.monotonic()
+    with (
+        Checkpointer(
+            folder / "checkpoints", config=config, keep=keep, keep_every=keep_every
+        ) as checkpoints,
+        _Signals() as signals,
+    ):
+        meter, earlier = _Meter(log_every), 0.0
+        n = int(state.step)
+        if checkpoints.latest_step() is not None:
+            state, n = checkpoints.restore(state, iterator)
+            extra = checkpoints.about(n)["extra"]
+            meter, earlier = _Meter(log_every, extra["meter"]), extra["seconds"]
+        bar = _Bar(n, num_steps, shown=progress and jax.process_index() == 0)
+        if n > 0:
+            bar.say(f"Resuming from step {n} in {folder}.")
+        log = MetricsLog(
+            # Only the first host writes; the others keep the same books.
+            folder / "metrics.jsonl" if jax.process_index() == 0 else os.devnull,
+            step=n,
+        )
+
+        def seconds() -> float:
+            return earlier + time.monotonic() - began
+
+        def save() -> None:
+            log.sync()
+            extra = {"meter": meter.state(), "seconds": seconds()}
+            checkpoints.save(state, iterator, n, extra=extra)
+
+        saved_at = n
+        clock = time.monotonic()
+        with log, bar:
+            while n < num_steps:
+                try:
+                    batch = next(iterator)
+                except StopIteration:
+                    raise ValueError(
+                        f"The data ended after step {n} of {num_steps}. Give data "
+                        "without end: `.repeat()` of a grain data set."
+                    ) from None
+                state, metrics = step(state, batch)
+                n += 1
+                meter.push(n, metrics)
+                for row in meter.ready(_LAG, checkpoints):
+                    log.write(*row)
+                bar.advance(batch, meter)
+
+                now = time.monotonic()
+                stop = _agree(
+                    signals.received,
+                    max_seconds is not None and now - began >= max_seconds,
+                    checkpoint_seconds is not None
+                    and now - clock >= checkpoint_seconds,
+                    at=n % log_every == 0,
+                )
+                interrupted, out_of_time, clock_due = stop
+                calls = [call for every, call in callbacks if n % every == 0]
+                save_due = (
+                    interrupted
+                    or out_of_time
+                    or clock_due
+                    or n == num_steps
+                    or (checkpoint_every is not None and n % checkpoint_every == 0)
+                )
+                if calls or save_due:
+                    # Nothing is shown or saved before it is known to be finite.
+                    for row in meter.ready(0, checkpoints):
+                        log.write(*row)
+                for call in calls:
+                    call(state, n)
+                if save_due:
+                    save()
+                    saved_at, clock = n, time.monotonic()
+                if interrupted:
+                    checkpoints.wait()
+                    message = (
+                        f"Interrupted by {signal.Signals(signals.received).name}: saved "
+                        f"step {n} of {num_steps} in {folder}. Run the same command again "
+                        "to go on."
+                    )
+                    bar.say(message)
+                    raise Interrupted(message, state, n, signals.received)
+                if out_of_time:
+                    break
+        checkpoints.wait()
+        assert saved_at == n
+        finished = n >= num_steps
+        return FitResult(state, n, "finished" if finished else "out of time", seconds())
+
+
+class _Meter:
+    """Takes metrics off the device late, adds them up, and looks at each step's loss.
+
+    Its sums are part of a checkpoint, so that a line which is the mean over steps
+    before and after a resumption is the same to the last bit.
+    """
+
+    def __init__(self, log_every: int, state: dict[str, Any] | None = None):
+        self._log_every = log_every
+        self._sums: dict[str, float] = dict(state["sums"]) if state else {}
+        self._count: int = state["count"] if state else 0
+        self._pending: deque[tuple[int, dict]] = deque()
+        self.last_loss: float | None = None
+
+    def state(self) -> dict[str, Any]:
+        assert not self._pending
+        return {"sums": self._sums, "count": self._count}
+
+    def push(self, n: int, metrics: dict) -> None:
+        for value in metrics.values():
+            if isinstance(value, jax.Array):
+                value.copy_to_host_async()
+        self._pending.append((n, metrics))
+
+    def ready(self, lag: int, checkpoints: Checkpointer):
+        """The lines due, having read all metrics but those of the last `lag` steps."""
+        rows = []
+        while len(self._pending) > lag:
+            n, metrics = self._pending.popleft()
+            values = {name: float(np.asarray(v)) for name, v in metrics.items()}
+            if not all(
+                math.isfinite(values.get(name, 0.0)) for name in ("loss", "grad_norm")
+            ):
+                _stop_at_non_finite(n, values, checkpoints)
+            self.last_loss = values["loss"]
+            for name, value in values.items():
+                self._sums[name] = self._sums.get(name, 0.0) + value
+            self._count += 1
+            if n % self._log_every == 0:
+                means = {k: v / self._count for k, v in self._sums.items()}
+                rows.append((n, means))
+                self._sums, self._count = {}, 0
+        return rows
+
+
+def _stop_at_non_finite(n: int, values: dict, checkpoints: Checkpointer):
+    checkpoints.wait()
+    last = checkpoints.latest_step()
+    norm = values.get("grad_norm")
+    kept = (
+        "No checkpoint had been written yet."
+        if last is None
+        else f"The last good checkpoint, step {last} in {checkpoints.folder}, is kept."
+    )
+    raise NonFiniteError(
+        f"Step {n}: the loss is {values['loss']}"
+        + (f" and the gradient's norm {norm}" if norm is not None else "")
+        + f". {kept} Resuming would come to the same step again: use a smaller learning "
+        "rate, a longer warm-up, or a loss weight that does not blow up (look for a "
+        "division by a vanishing noise level), or find the operation with "
+        "`jax.config.update('jax_debug_nans', True)`.",
+        n,
+        last,
+    )
+
+
+class _Signals:
+    """While open, SIGINT and SIGTERM are noted; a second one acts as it did before."""
+
+    def __init__(self):
+        self.received = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "_Signals":
+        # Python delivers signals to the main thread only.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def _note(self, number, frame) -> None:
+        self.received = number
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def __exit__(self, *_) -> None:
+        self._restore()
+
+
+class _Bar:
+    """A progress bar with loss and images a second; quiet if the output is no terminal."""
+
+    def __init__(self, start: int, total: int, *, shown: bool):
+        self._bar = tqdm(
+            initial=start,
+            total=total,
+            disable=not shown,
+            unit="step",
+            dynamic_ncols=True,
+            mininterval=0.5 if sys.stderr.isatty() else 30.0,
+            maxinterval=60.0,
+        )
+        self._images = 0
+        self._since = time.monotonic()
+        self._speed = ""
+
+    def say(self, message: str) -> None:
+        if not self._bar.disable:
+            self._bar.write(message, file=sys.stderr)
+
+    def advance(self, batch: Any, meter: _Meter) -> None:
+        if self._bar.disable:
+            return
+        self._images += batch_size(batch)
+        now = time.monotonic()
+        if now - self._since > 2.0:
+            self._speed = f"{self._images / (now - self._since):.0f}"
+            self._images, self._since = 0, now
+        if meter.last_loss is not None:
+            postfix = {"loss": f"{meter.last_loss:.4g}"}
+            if self._speed:
+                postfix["images/s"] = self._speed
+            self._bar.set_postfix(postfix, refresh=False)
+        self._bar.update()
+
+    def __enter__(self) -> "_Bar":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._bar.close()
+
+
+def _agree(*flags: Any, at: bool) -> list[bool]:
+    """Whether any host raises each flag, so that all do the same at the same step.
+
+    Clocks and signals differ between hosts. Asking costs a round trip, hence only `at`
+    some steps; a lone host need not ask.
+    """
+    own = [bool(flag) for flag in flags]
+    if jax.process_count() == 1:
+        return own
+    if not at:
+        return [False] * len(own)
+    everyone = multihost_utils.process_allgather(np.asarray(own))
+    return [bool(flag) for flag in np.any(everyone, axis=0)]
+
+
+def _check_positive(**values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and not value > 0:
+            raise ValueError(f"`{name}` must be positive, got {value}.")

@@ -5,16 +5,16 @@ batches whose place in the stream can be saved and restored exactly.
 """
 
 from ._array import ArraySource as ArraySource
+from ._cifar import Cifar10Source as Cifar10Source
 from ._digits import digits as digits
+from ._folder import ImageFolderSource as ImageFolderSource
 from ._idx import IdxSource as IdxSource
+from ._load import load as load
 from ._loader import make_loader as make_loader
-from ._named import fashion_mnist as fashion_mnist
-from ._named import mnist as mnist
+from ._named import cifar10 as cifar10, fashion_mnist as fashion_mnist, mnist as mnist
 from ._source import (
     AbstractInMemorySource as AbstractInMemorySource,
-)
-from ._source import (
     AbstractSource as AbstractSource,
 )
-from ._to_array import to_array as to_array
-from ._to_array import to_labels as to_labels
+from ._to_array import to_array as to_array, to_labels as to_labels
+from ._transforms import Pad as Pad, RandomFlip as RandomFlip, Resize as Resize

@@ -41,10 +41,10 @@ def digits(split: str = "train") -> ArraySource:
         raise ImportError(
             "The digits are part of scikit-learn: pip install 'softsde[experiments]'"
         ) from error
-    bunch = load_digits()
-    images = (bunch["images"] / 16).astype(np.float32)
+    pixels, labels = load_digits(return_X_y=True)
+    images = (np.asarray(pixels).reshape(-1, 8, 8) / 16).astype(np.float32)
     return ArraySource(
         images[cuts[split]],
-        bunch["target"][cuts[split]],
+        np.asarray(labels)[cuts[split]],
         class_names=[str(digit) for digit in range(10)],
     )

@@ -5,11 +5,10 @@ error says which were looked in, why each did not do, and what would bring the f
 """
 
 import os
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ._cifar import Cifar10Source
 from ._idx import IdxSource
 
 #: An environment variable: folders, separated as in PATH, each holding `mnist/`, ...
@@ -17,25 +16,35 @@ ENVIRONMENT_VARIABLE = "SOFTSDE_DATA"
 
 
 @dataclass(frozen=True)
-class _Known:
-    """Where a named data set may lie, and what makes it complete."""
+class NamedDataSet:
+    """Where a data set may lie below a root, and which files make a split of it."""
 
     name: str
     folders: tuple[str, ...]
-    debian: str | None = None
+    files: dict[str, tuple[str, ...]]
+    debian_package: str | None = None
 
-
-_MNIST = _Known("mnist", ("mnist", "MNIST/raw"))
-_FASHION_MNIST = _Known(
-    "fashion_mnist",
-    ("fashion-mnist", "fashion_mnist", "FashionMNIST/raw"),
-    debian="dataset-fashion-mnist",
-)
 
 _IDX_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
+
+MNIST = NamedDataSet("mnist", ("mnist", "MNIST/raw"), _IDX_FILES)
+FASHION_MNIST = NamedDataSet(
+    "fashion_mnist",
+    ("fashion-mnist", "fashion_mnist", "FashionMNIST/raw"),
+    _IDX_FILES,
+    debian_package="dataset-fashion-mnist",
+)
+CIFAR10 = NamedDataSet(
+    "cifar10",
+    ("cifar10", "cifar-10-batches-bin"),
+    {
+        "train": tuple(f"data_batch_{i}.bin" for i in range(1, 6)),
+        "test": ("test_batch.bin",),
+    },
+)
 
 
 def mnist(split: str = "train", folder: str | os.PathLike | None = None) -> IdxSource:
@@ -53,8 +62,8 @@ def mnist(split: str = "train", folder: str | os.PathLike | None = None) -> IdxS
     **Raises:** FileNotFoundError with the folders looked in and the commands that would
     bring the files; ValueError where a file is damaged.
     """
-    names = [str(digit) for digit in range(10)]
-    return _idx(_MNIST, split, folder, names)
+    images, labels = find_files(MNIST, split, folder)
+    return IdxSource(images, labels, class_names=[str(digit) for digit in range(10)])
 
 
 def fashion_mnist(
@@ -78,18 +87,26 @@ def fashion_mnist(
         "Bag",
         "Ankle boot",
     )
-    return _idx(_FASHION_MNIST, split, folder, names)
+    images, labels = find_files(FASHION_MNIST, split, folder)
+    return IdxSource(images, labels, class_names=names)
 
 
-def _idx(known: _Known, split, folder, class_names: Sequence[str]) -> IdxSource:
-    check_split(split)
-    images, labels = _find(known, _IDX_FILES[split], folder)
-    return IdxSource(images, labels, class_names=class_names)
+def cifar10(
+    split: str = "train", folder: str | os.PathLike | None = None
+) -> Cifar10Source:
+    """CIFAR-10: small photographs, 32x32, 50,000 to train on and 10,000 to test.
 
+    **Arguments:**
 
-def check_split(split: str) -> None:
-    if split not in ("train", "test"):
-        raise ValueError(f"`split` must be 'train' or 'test', got {split!r}.")
+    - `split`: `"train"` or `"test"`.
+    - `folder`: the folder of the binary version's `.bin` files, or the one above it.
+      Without it, the folders that [`softsde.data.mnist`][] names are searched.
+
+    **Returns:** a source of `(32, 32, 3)` images and ten classes.
+
+    **Raises:** as [`softsde.data.mnist`][].
+    """
+    return Cifar10Source(find_files(CIFAR10, split, folder))
 
 
 def search_roots() -> list[Path]:
@@ -103,19 +120,24 @@ def search_roots() -> list[Path]:
     ]
 
 
-def _find(
-    known: _Known, files: Sequence[str], folder: str | os.PathLike | None
+def find_files(
+    data_set: NamedDataSet, split: str, folder: str | os.PathLike | None
 ) -> list[Path]:
-    """The paths of `files`, each plain or with `.gz`, in the first folder with all."""
+    """The files of a split, plain or with `.gz`, in the first folder that has all."""
+    if split not in data_set.files:
+        raise ValueError(
+            f"`split` must be one of {list(data_set.files)}, got {split!r}."
+        )
     if folder is None:
-        candidates = [root / sub for root in search_roots() for sub in known.folders]
+        roots = search_roots()
+        candidates = [root / name for root in roots for name in data_set.folders]
     else:
         given = Path(folder).expanduser()
-        candidates = [given, *(given / sub for sub in known.folders)]
+        candidates = [given, *(given / name for name in data_set.folders)]
     report = []
     for candidate in candidates:
         found, lacking = [], []
-        for file in files:
+        for file in data_set.files[split]:
             plain, zipped = candidate / file, candidate / f"{file}.gz"
             if plain.is_file() or zipped.is_file():
                 found.append(plain if plain.is_file() else zipped)
@@ -125,14 +147,15 @@ def _find(
             return found
         why = f"lacks {', '.join(lacking)}" if candidate.is_dir() else "no such folder"
         report.append(f"  {candidate}: {why}")
-    commands = [f"  {Path(sys.executable).name} -m softsde.data.download {known.name}"]
-    if known.debian is not None:
-        commands.insert(0, f"  apt-get install {known.debian}")
+    commands = [f"  python -m softsde.data.download {data_set.name}"]
+    if data_set.debian_package is not None:
+        commands.append(f"  apt-get install {data_set.debian_package}")
     raise FileNotFoundError(
-        f"The data set {known.name!r} was not found. Looked in\n"
+        f"The data set {data_set.name!r} was not found. Looked in\n"
         + "\n".join(report)
-        + "\nEither of these brings it:\n"
+        + ("\nEither of these" if len(commands) > 1 else "\nThis")
+        + " brings it:\n"
         + "\n".join(commands)
-        + f"\nor set {ENVIRONMENT_VARIABLE} to a folder that holds "
-        f"`{known.folders[0]}/`, or pass `folder=`."
+        + f"\nIf you have it, set {ENVIRONMENT_VARIABLE} to the folder that holds "
+        f"`{data_set.folders[0]}/`, or pass `folder=`."
     )

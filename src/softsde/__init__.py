@@ -10,55 +10,27 @@ from typing import TYPE_CHECKING
 
 from . import (
     corruptions as corruptions,
-)
-from . import (
     losses as losses,
-)
-from . import (
     nn as nn,
-)
-from . import (
     oracles as oracles,
-)
-from . import (
     parametrisations as parametrisations,
-)
-from . import (
     processes as processes,
-)
-from . import (
     schedules as schedules,
-)
-from . import (
     solvers as solvers,
-)
-from . import (
     terms as terms,
 )
-from ._priors import AbstractPrior as AbstractPrior
-from ._priors import GaussianPrior as GaussianPrior
-from ._sampling import Samples as Samples
-from ._sampling import sample as sample
+from ._priors import AbstractPrior as AbstractPrior, GaussianPrior as GaussianPrior
+from ._sampling import Samples as Samples, sample as sample
 from .parametrisations import Denoiser as Denoiser
-from .processes import Process as Process
-from .processes import soft_blur as soft_blur
-from .processes import ve as ve
-from .solvers import Momentum as Momentum
-from .solvers import Naive as Naive
-from .terms import probability_flow as probability_flow
-from .terms import reverse_sde as reverse_sde
+from .processes import Process as Process, soft_blur as soft_blur, ve as ve
+from .solvers import Momentum as Momentum, Naive as Naive
+from .terms import probability_flow as probability_flow, reverse_sde as reverse_sde
 
 if TYPE_CHECKING:
     from . import (
         data as data,
-    )
-    from . import (
         metrics as metrics,
-    )
-    from . import (
         plotting as plotting,
-    )
-    from . import (
         train as train,
     )
 

@@ -7,13 +7,13 @@ its owner's business.
 
 from typing import Any
 
-import jax
 import numpy as np
+from jax.core import Tracer
 
 
 def concrete(value: Any) -> np.ndarray | None:
     """`value` as a NumPy array, or `None` when it is a tracer."""
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         return None
     return np.asarray(value)
 

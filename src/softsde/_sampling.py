@@ -70,7 +70,7 @@ def _sample_batch(
     grid = process.t1 - times
     save = diffrax.SaveAt(ts=grid) if save_trajectory else diffrax.SaveAt(t1=True)
 
-    def one(index, start):
+    def one(index, start) -> Array:
         prior_key, path_key = jax.random.split(jax.random.fold_in(key, index))
         start = prior.sample(prior_key) if start is None else start
         if clock == "flow":
@@ -92,7 +92,7 @@ def _sample_batch(
             max_steps=times.size,
             progress_meter=meter,
         )
-        return solution.ys
+        return jnp.asarray(solution.ys)
 
     path = jax.vmap(one)(indices, x1)
     x = path[:, -1]
@@ -210,9 +210,8 @@ def sample(
                 (denoise_last, save_trajectory, meter),
             )
         )
-    x, trajectory, predictions = (
-        None if part[0] is None else jnp.concatenate(part)[:number]
-        for part in zip(*drawn, strict=True)
+    x, trajectory, predictions = jax.tree.map(
+        lambda *parts: jnp.concatenate(parts)[:number], *drawn
     )
     nfe = (grid.size - 1) + int(denoise_last)
     return Samples(x, nfe, trajectory, predictions, grid)

@@ -112,8 +112,8 @@ class GaussianBlur(AbstractCorruption):
             half_size = 32 if max(shape[:2]) <= 32 else 80
         if half_size < 1:
             raise ValueError(
-                f"`GaussianBlur` got `half_size={half_size}`; a window needs at least 1 "
-                "pixel to each side (use `Identity()` for no blur)."
+                f"`GaussianBlur` got `half_size={half_size}`; a window needs at least "
+                "1 pixel to each side (use `Identity()` for no blur)."
             )
         modes = ("zero", "reflect", "symmetric", "periodic")
         if padding not in modes:

@@ -3,15 +3,10 @@
 Each loss takes one clean sample at one time; `batch_loss` draws the times and maps.
 """
 
-from ._batch import batch_loss as batch_loss
-from ._batch import draw_times as draw_times
+from ._batch import batch_loss as batch_loss, draw_times as draw_times
 from ._members import (
     CleanPrediction as CleanPrediction,
-)
-from ._members import (
     DenoisingScoreMatching as DenoisingScoreMatching,
-)
-from ._members import (
     SoftScoreMatching as SoftScoreMatching,
 )
 from ._weighted_residual import WeightedResidual as WeightedResidual

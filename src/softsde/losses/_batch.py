@@ -35,7 +35,8 @@ def draw_times(
         share = (shift + jnp.arange(number) / number) % 1.0
     else:
         raise ValueError(
-            f"Unknown time sampler {sampler!r}; expected 'uniform' or 'low_discrepancy'."
+            f"Unknown time sampler {sampler!r}; expected 'uniform' or "
+            "'low_discrepancy'."
         )
     return process.t0 + (process.t1 - process.t0) * share
 

@@ -5,7 +5,7 @@ from ._weights import Weight
 
 
 def SoftScoreMatching(weight: Weight = "one") -> WeightedResidual:
-    r"""Soft Score Matching: $w(t) \lVert C_t (\hat x_0(x_t) - x_0) \rVert^2$ (Eq. 8-12).
+    r"""Soft Score Matching: $w(t) \lVert C_t (\hat x_0 - x_0) \rVert^2$ (Eq. 8-12).
 
     The denoiser's prediction is corrupted before it is compared, so the loss asks for
     what the score needs, $C_t E[x_0|x_t]$, and no more.

@@ -37,8 +37,8 @@ def weight_function(weight: Weight, process: Process) -> Callable[[ScalarLike], 
         return weight
     if weight not in _POWERS:
         raise ValueError(
-            f"Unknown weight {weight!r}; expected one of {tuple(_POWERS)} or a callable "
-            "of time."
+            f"Unknown weight {weight!r}; expected one of {tuple(_POWERS)} or a "
+            "callable of time."
         )
     power = _POWERS[weight]
     if power == 0:

@@ -1,6 +1,5 @@
 """Gaussian data: everything about it is linear algebra."""
 
-import jax
 import jax.numpy as jnp
 import jax.scipy as jsp
 from jaxtyping import Array, Float
@@ -29,10 +28,11 @@ class GaussianOracle(AbstractOracle):
         **Raises:** `ValueError` when the two do not fit.
         """
         mean, covariance = jnp.asarray(mean), jnp.asarray(covariance)
-        if covariance.shape != (mean.size, mean.size):
+        expected = (mean.size, mean.size)
+        if covariance.shape != expected:
             raise ValueError(
-                f"`GaussianOracle` got a mean of {mean.size} components and a covariance "
-                f"of shape {covariance.shape}; expected {(mean.size, mean.size)}."
+                f"`GaussianOracle` got a mean of {mean.size} components and a "
+                f"covariance of shape {covariance.shape}; expected {expected}."
             )
         self.mean = mean
         self.covariance = covariance
@@ -56,6 +56,5 @@ class GaussianOracle(AbstractOracle):
 
     def log_prob(self, process: Process, t: ScalarLike, x: Sample) -> Scalar:
         mean, covariance = self.marginal_moments(process, t)
-        return jax.scipy.stats.multivariate_normal.logpdf(
-            x.reshape(-1), mean, covariance
-        )
+        logpdf = jsp.stats.multivariate_normal.logpdf(x.reshape(-1), mean, covariance)
+        return jnp.asarray(logpdf)

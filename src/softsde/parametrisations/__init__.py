@@ -2,6 +2,5 @@
 
 from ._base import AbstractParametrisation as AbstractParametrisation
 from ._clean import Clean as Clean
-from ._denoiser import AbstractDenoiser as AbstractDenoiser
-from ._denoiser import Denoiser as Denoiser
+from ._denoiser import AbstractDenoiser as AbstractDenoiser, Denoiser as Denoiser
 from ._residual import Residual as Residual

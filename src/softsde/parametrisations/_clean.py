@@ -6,7 +6,7 @@ from ._base import AbstractParametrisation
 
 
 class Clean(AbstractParametrisation):
-    r"""$\hat x_0 = \phi_\theta(x_t, t)$: the network predicts the clean image itself."""
+    r"""$\hat x_0 = \phi_\theta(x_t, t)$: the network predicts the clean image."""
 
     def to_clean(
         self, process: Process, t: ScalarLike, x: Sample, output: Sample

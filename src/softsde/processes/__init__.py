@@ -3,6 +3,5 @@
 One class, `Process`, and constructors that name its published members.
 """
 
-from ._constructors import soft_blur as soft_blur
-from ._constructors import ve as ve
+from ._constructors import soft_blur as soft_blur, ve as ve
 from ._process import Process as Process

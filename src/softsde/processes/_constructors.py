@@ -8,7 +8,7 @@ from ._process import Process
 
 
 def ve(sigma_min: float = 0.01, sigma_max: float = 50.0) -> Process:
-    r"""The variance-exploding process: $x_t = x_0 + \sigma_t \eta$, $\sigma_t$ geometric.
+    r"""The variance-exploding process: $x_t = x_0 + \sigma_t \eta$, geometric noise.
 
     **Arguments:**
 

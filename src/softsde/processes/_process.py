@@ -1,4 +1,4 @@
-r"""The one object: $x_t = C_t x_0 + \sigma_t \eta$, and every formula that needs only it.
+r"""The one object, $x_t = C_t x_0 + \sigma_t \eta$, and what follows from it alone.
 
 Equation numbers are those of *Soft Diffusion* (TMLR 2023). Where a formula needs
 $E[x_0 | x_t]$ it takes it as the argument `x0_hat`: the process knows no network.
@@ -112,7 +112,7 @@ class Process(eqx.Module):
     # Given the posterior mean.
 
     def score(self, t: ScalarLike, x: Sample, x0_hat: Sample) -> Sample:
-        r"""Tweedie's formula: $\nabla \log q_t(x) = (C_t\, E[x_0|x_t] - x) / \sigma_t^2$.
+        r"""Tweedie: $\nabla \log q_t(x) = (C_t\, E[x_0|x_t] - x) / \sigma_t^2$.
 
         Exact when `x0_hat` is the posterior mean. Needs $\sigma_t > 0$.
         """

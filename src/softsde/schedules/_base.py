@@ -37,7 +37,7 @@ class AbstractSchedule(eqx.Module):
         return jax.jvp(self.__call__, (t,), (jnp.ones_like(t),))[1]
 
     def to_dict(self) -> dict[str, Any]:
-        """The schedule as JSON-able data, read back by `softsde.schedules.from_dict`."""
+        """The schedule as plain data, read back by `softsde.schedules.from_dict`."""
         out: dict[str, Any] = {"schedule": type(self).__name__}
         for name in self.__dataclass_fields__:
             out[name] = np.asarray(getattr(self, name)).tolist()

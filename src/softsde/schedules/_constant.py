@@ -22,6 +22,6 @@ class Constant(AbstractSchedule):
 
     def inverse(self, value: ScalarLike) -> Scalar:
         raise ValueError(
-            "`Constant` takes one value at all times: it has no inverse. Use a strictly "
-            "increasing schedule, such as `Geometric`."
+            "`Constant` takes one value at all times: it has no inverse. Use a "
+            "strictly increasing schedule, such as `Geometric`."
         )

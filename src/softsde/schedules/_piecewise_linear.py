@@ -1,15 +1,15 @@
-"""Linear interpolation between given points: what a discrete choice of levels becomes."""
+"""Linear interpolation between points: what a discrete choice of levels becomes."""
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from .._checks import concrete
 from .._types import Scalar, ScalarLike
 from ._base import AbstractSchedule
 
 
-def _rising(name: str, values: Float[Array, " points"], *, strictly: bool) -> None:
+def _rising(name: str, values: ArrayLike, *, strictly: bool) -> None:
     known = concrete(values)
     if known is None:
         return

@@ -40,11 +40,13 @@ class TwoPhase(AbstractSchedule):
         high = jnp.asarray(self.maximum, t.dtype)
         # `where` rather than `minimum`: in the second phase the value is `maximum`
         # itself, so that increments there are exactly zero.
-        growing = low * (high / low) ** (t / self.fraction)
-        return jnp.where(t < self.fraction, growing, high)
+        fraction = jnp.asarray(self.fraction, t.dtype)
+        growing = low * (high / low) ** (t / fraction)
+        return jnp.where(t < fraction, growing, high)
 
     def inverse(self, value: ScalarLike) -> Scalar:
         value = jnp.asarray(value)
         low = jnp.asarray(self.minimum, value.dtype)
         high = jnp.asarray(self.maximum, value.dtype)
-        return self.fraction * jnp.log(value / low) / jnp.log(high / low)
+        fraction = jnp.asarray(self.fraction, value.dtype)
+        return fraction * jnp.log(value / low) / jnp.log(high / low)

@@ -28,7 +28,7 @@ class Momentum(diffrax.AbstractItoSolver):
         ```python
         term = ss.reverse_sde(process, denoiser, shape=shape, key=key)
         diffrax.diffeqsolve(
-            term, ss.Momentum(), 0.0, 1.0, dt0=0.01, y0=x1, adjoint=diffrax.ForwardMode()
+            term, ss.Momentum(), 0.0, 1.0, 0.01, x1, adjoint=diffrax.ForwardMode()
         )
         ```
 

@@ -35,7 +35,7 @@ class Naive(diffrax.AbstractItoSolver):
         if control_term("Naive", terms).brownian is None:
             raise ValueError(
                 "`Naive` draws fresh noise each step, and a probability flow has none. "
-                "Give it `softsde.reverse_sde(process, denoiser, key=key, shape=shape)`."
+                "Use `softsde.reverse_sde(process, denoiser, key=key, shape=shape)`."
             )
         return None
 
@@ -46,6 +46,7 @@ class Naive(diffrax.AbstractItoSolver):
         x0_hat = term.denoiser(process.t1 - t0, y0)
         # The path's own increment, whatever the clock: a standard normal once scaled.
         width = jnp.sqrt(jnp.asarray(t1) - jnp.asarray(t0)).astype(y0.dtype)
+        assert term.brownian is not None  # `init` has refused it
         eta = term.brownian.path.evaluate(t0, t1).astype(y0.dtype) / width
         mean, std = process.marginal(process.t1 - t1, x0_hat)
         y1 = mean + std * eta

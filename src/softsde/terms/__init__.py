@@ -6,16 +6,9 @@ Solvers see a process only through these.
 from ._brownian import ClockedBrownianPath as ClockedBrownianPath
 from ._clock import (
     AbstractNoiseClock as AbstractNoiseClock,
-)
-from ._clock import (
     CustomClock as CustomClock,
-)
-from ._clock import (
     FlowClock as FlowClock,
-)
-from ._clock import (
     PaperClock as PaperClock,
 )
 from ._control import ReverseControlTerm as ReverseControlTerm
-from ._reverse import probability_flow as probability_flow
-from ._reverse import reverse_sde as reverse_sde
+from ._reverse import probability_flow as probability_flow, reverse_sde as reverse_sde

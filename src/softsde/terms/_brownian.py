@@ -37,5 +37,5 @@ def _increment(path, clock, s0, s1):
 def _(path: diffrax.UnsafeBrownianPath, clock, s0, s1):
     s0, s1 = jnp.asarray(s0), jnp.asarray(s1)
     spread = jnp.sqrt(clock.increment(s0, s1) / (s1 - s0))
-    drawn = path.evaluate(s0, s1)
+    drawn = jnp.asarray(path.evaluate(s0, s1))
     return spread.astype(drawn.dtype) * drawn

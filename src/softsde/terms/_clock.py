@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 
 from .._types import Scalar, ScalarLike
@@ -41,7 +40,7 @@ class FlowClock(AbstractNoiseClock):
 
 
 class PaperClock(AbstractNoiseClock):
-    r"""$\Lambda(s) = \sigma^2(t_1) - \sigma^2(t_1 - s)$: the paper's reverse SDE (Eq. 14).
+    r"""$\Lambda(s) = \sigma^2(t_1) - \sigma^2(t_1 - s)$: the paper's (Eq. 14).
 
     It injects as much noise as the forward process added over the same stretch, so
     nothing where `sigma` is constant.
@@ -88,8 +87,6 @@ def make_clock(noise_clock: NoiseClock, process: Process) -> AbstractNoiseClock:
     if isinstance(noise_clock, AbstractNoiseClock):
         return noise_clock
     if callable(noise_clock):
-        if not isinstance(noise_clock, eqx.Module):
-            noise_clock = jax.tree_util.Partial(noise_clock)
         return CustomClock(noise_clock)
     if noise_clock == "paper":
         return PaperClock(process)

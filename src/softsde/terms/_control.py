@@ -89,8 +89,8 @@ def control_term(owner: str, term: object) -> ReverseControlTerm:
         term = term.term
     if not isinstance(term, ReverseControlTerm):
         raise TypeError(
-            f"`{owner}` steps a term in control form, got {type(term).__name__}. Make "
-            "one with `softsde.reverse_sde(process, denoiser, key=key, shape=shape)` or "
-            "`softsde.probability_flow(process, denoiser)`."
+            f"`{owner}` steps a term in control form, got {type(term).__name__}. "
+            "Make one with `softsde.reverse_sde(process, denoiser, key=key, "
+            "shape=shape)` or `softsde.probability_flow(process, denoiser)`."
         )
     return term

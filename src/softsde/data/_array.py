@@ -65,11 +65,10 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist.")
     try:
+        if path.suffix == ".npy":
+            return np.lib.format.open_memmap(path, mode="r"), None
         # Objects in numpy files are pickles, which run code: never read them.
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded, None
-        with loaded as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             names = archive.files
             others = [name for name in names if name != "labels"]
             if "images" not in names and len(others) != 1:
@@ -77,9 +76,8 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
                     f"which of {names} holds the images? Name it `images`, or load it "
                     "yourself and pass the array."
                 )
-            chosen = "images" if "images" in names else others[0]
-            labels = archive["labels"] if "labels" in names else None
-            return archive[chosen], labels
+            images = archive["images" if "images" in names else others[0]]
+            return images, archive["labels"] if "labels" in names else None
     except Exception as error:
         # numpy tells of a bad file by ValueError, EOFError, OSError, BadZipFile and
         # zlib.error, depending on where it breaks off; to us they are one thing.

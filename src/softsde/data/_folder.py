@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class ImageFolderSource(AbstractSource):
         folder: str | os.PathLike,
         size: int,
         *,
-        channels: Literal[1, 3] = 3,
+        channels: int = 3,
         check: bool = True,
     ):
         """**Arguments:**

@@ -14,6 +14,9 @@ from ._idx import IdxSource
 #: An environment variable: folders, separated as in PATH, each holding `mnist/`, ...
 ENVIRONMENT_VARIABLE = "SOFTSDE_DATA"
 
+#: Where Debian's dataset packages install.
+SYSTEM_FOLDER = Path("/usr/share/datasets")
+
 
 @dataclass(frozen=True)
 class NamedDataSet:
@@ -115,7 +118,7 @@ def search_roots() -> list[Path]:
     return [
         *(Path(entry).expanduser() for entry in listed if entry),
         Path.home() / ".cache" / "softsde",
-        Path("/usr/share/datasets"),
+        SYSTEM_FOLDER,
         Path("data"),
     ]
 

@@ -12,9 +12,10 @@ import math
 import numbers
 import os
 import pathlib
-import tempfile
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped, UInt8
 
@@ -51,8 +52,8 @@ def image_grid(
 
     **Arguments:**
 
-    - `images`: `(num, height, width, channels)` with 1 or 3 channels; floats in `[0, 1]`
-        or bytes.
+    - `images`: `(num, height, width, channels)` with 1 or 3 channels; floats in
+        `[0, 1]` or bytes.
     - `columns`: images in a row; fewer if there are fewer images.
     - `scale`: each pixel becomes a square of this size, without interpolation.
     - `pad`: white pixels between and around images, not scaled.
@@ -391,7 +392,7 @@ def _to_bytes(
         )
     if images.dtype == np.uint8:
         return images
-    if not np.issubdtype(images.dtype, np.floating):
+    if not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(
             f"`images` has dtype {images.dtype}; expected floats in [0, 1] or uint8."
         )
@@ -408,11 +409,7 @@ def _with_labels(
     tiles: UInt8[np.ndarray, "num height width channels"], labels: Sequence[str]
 ) -> UInt8[np.ndarray, "num taller width channels"]:
     width = tiles.shape[2]
-    texts = [_text(label)[:, :width] for label in labels]
-    strips = [
-        np.pad(text, ((0, 0), (0, width - text.shape[1])), constant_values=_PAPER)
-        for text in texts
-    ]
+    strips = [_widen(_text(label)[:, :width], width) for label in labels]
     strip = np.stack(strips)[..., None].repeat(tiles.shape[-1], axis=-1)
     return np.concatenate([tiles, strip], axis=1)
 
@@ -432,25 +429,20 @@ def _with_title(
     parts = [_text(line)[..., None] for line in lines]
     parts = [part.repeat(array.shape[-1], axis=-1) for part in parts] + [array]
     width = max(part.shape[1] for part in parts)
-    return np.concatenate(
-        [
-            np.pad(
-                part,
-                ((0, 0), (0, width - part.shape[1]), (0, 0)),
-                constant_values=_PAPER,
-            )
-            for part in parts
-        ]
-    )
+    return np.concatenate([_widen(part, width) for part in parts])
+
+
+def _widen(array: UInt8[np.ndarray, "height *_"], width: int) -> np.ndarray:
+    pads = [(0, 0), (0, width - array.shape[1])] + [(0, 0)] * (array.ndim - 2)
+    return np.pad(array, pads, constant_values=_PAPER)
 
 
 def _text(text: str) -> UInt8[np.ndarray, "height width"]:
     """A line of black text on white, as wide as it needs."""
     pillow = _pillow()
     font = pillow.ImageFont.load_default(size=11)
-    canvas = pillow.Image.new(
-        "L", (max(1, math.ceil(font.getlength(text)) + 2), 15), 255
-    )
+    size = (math.ceil(font.getlength(text)) + 2, 15)
+    canvas = pillow.Image.new("L", size, _PAPER)
     pillow.ImageDraw.Draw(canvas).text((1, 0), text, fill=0, font=font)
     return np.array(canvas)
 
@@ -471,9 +463,7 @@ def _pillow():
 
 def _check_int(name: str, value: int, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(
-            f"`{name}` is {value!r}, but an integer >= {least} is expected."
-        )
+        raise ValueError(f"`{name}` is {value!r}; expected an integer >= {least}.")
 
 
 @contextlib.contextmanager
@@ -482,16 +472,10 @@ def _atomic(path: _Path) -> Iterator:
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, since a rename is atomic only within a file system.
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             yield file
-        # Temporary files are private; a result is as readable as any other new file.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,7 +1,5 @@
 """What every metric asks of its arrays before it computes anything."""
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Array, Shaped
 
@@ -43,7 +41,11 @@ def flatten(name: str, x: Shaped[AnyArray, "..."]) -> np.ndarray:
 
 
 def check_finite(name: str, x: np.ndarray) -> None:
-    bad = x.size - np.count_nonzero(np.isfinite(x))
+    # By blocks, so that a memory map is not met by a mask of its size.
+    bad = sum(
+        np.count_nonzero(~np.isfinite(x[start : start + 4096]))
+        for start in range(0, len(x), 4096)
+    )
     if bad:
         raise ValueError(
             f"`{name}` has {bad} entries out of {x.size} that are not finite. A metric"
@@ -52,12 +54,18 @@ def check_finite(name: str, x: np.ndarray) -> None:
         )
 
 
-def check_same_dim(name_a: str, a: Any, name_b: str, b: Any) -> None:
+def check_comparable(name_a: str, a: np.ndarray, name_b: str, b: np.ndarray) -> None:
+    """Rows of equal length, and not bytes on one side with floats on the other."""
     if a.shape[1] != b.shape[1]:
         raise ValueError(
             f"`{name_a}` has {a.shape[1]} features a row and `{name_b}` has"
             f" {b.shape[1]}: they must come from one feature space, that is from the"
             " same extractor on images of the same size."
+        )
+    if (a.dtype.kind in "iu") != (b.dtype.kind in "iu"):
+        raise TypeError(
+            f"`{name_a}` is {a.dtype} and `{name_b}` is {b.dtype}: these are likely"
+            " images in 0 ... 255 and in [0, 1]. Divide the bytes by 255 first."
         )
 
 

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
@@ -59,7 +60,7 @@ def class_proportions(
     ```
     """
     labels = np.asarray(labels)
-    if labels.ndim == 2 and np.issubdtype(labels.dtype, np.floating):
+    if labels.ndim == 2 and jnp.issubdtype(labels.dtype, jnp.floating):
         check_finite("labels", labels)
         if num_classes not in (None, labels.shape[1]):
             raise ValueError(

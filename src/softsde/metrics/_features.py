@@ -4,6 +4,7 @@ from typing import Protocol
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Shaped
@@ -55,7 +56,7 @@ def extract_features(
     ```
     """
     check_positive_int("batch_size", batch_size)
-    if not np.issubdtype(images.dtype, np.floating):
+    if not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(
             f"`images` has dtype {images.dtype}, but floats in [0, 1] are expected."
             " For bytes, pass `images.astype(np.float32) / 255`."

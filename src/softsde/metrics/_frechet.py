@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from ._arrays import AnyArray, as_features, check_finite, check_same_dim
+from ._arrays import AnyArray, as_features, check_comparable, check_finite
 from ._moments import FeatureMoments
 
 
@@ -47,7 +47,7 @@ def frechet_distance(
     """
     features_a = as_features("features_a", features_a, at_least=2)
     features_b = as_features("features_b", features_b, at_least=2)
-    check_same_dim("features_a", features_a, "features_b", features_b)
+    check_comparable("features_a", features_a, "features_b", features_b)
     a = FeatureMoments.of(features_a)
     b = FeatureMoments.of(features_b)
     return frechet_distance_from_moments(a.mean, a.covariance, b.mean, b.covariance)
@@ -169,7 +169,7 @@ def frechet_report(
             "`space` is empty: say which features these are, for instance"
             " 'the Fashion-MNIST classifier'."
         )
-    check_same_dim("a", a.scatter, "b", b.scatter)
+    check_comparable("a", a.scatter, "b", b.scatter)
     return FrechetReport(
         distance=frechet_distance_from_moments(
             a.mean, a.covariance, b.mean, b.covariance

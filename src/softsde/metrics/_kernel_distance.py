@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray, Shaped
 
-from ._arrays import AnyArray, as_features, check_same_dim
+from ._arrays import AnyArray, as_features, check_comparable
 
 
 class KernelDistance(NamedTuple):
@@ -56,7 +56,7 @@ def kernel_distance(
     """
     features_a = as_features("features_a", features_a)
     features_b = as_features("features_b", features_b)
-    check_same_dim("features_a", features_a, "features_b", features_b)
+    check_comparable("features_a", features_a, "features_b", features_b)
     smallest = min(len(features_a), len(features_b))
     if not 2 <= num_blocks <= smallest // 2:
         raise ValueError(
@@ -98,4 +98,6 @@ def _unbiased(
 def _kernel(
     x: Float[np.ndarray, "num_x dim"], y: Float[np.ndarray, "num_y dim"]
 ) -> Float[np.ndarray, "num_x num_y"]:
-    return (x @ y.T / x.shape[1] + 1) ** 3
+    root = x @ y.T / x.shape[1] + 1
+    # Many times faster than `root**3`.
+    return root * root * root

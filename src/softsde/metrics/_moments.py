@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from ._arrays import AnyArray, as_features, check_same_dim
+from ._arrays import AnyArray, as_features, check_comparable
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class FeatureMoments:
         return cls(len(features), mean, centred.T @ centred)
 
     def __add__(self, other: "FeatureMoments") -> "FeatureMoments":
-        check_same_dim("self", self.scatter, "other", other.scatter)
+        check_comparable("self", self.scatter, "other", other.scatter)
         count = self.count + other.count
         if count == 0:
             return self

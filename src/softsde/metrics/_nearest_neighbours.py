@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float64, Int, Shaped
 
-from ._arrays import AnyArray, check_positive_int, check_same_dim, flatten
+from ._arrays import AnyArray, check_comparable, check_positive_int, flatten
 from ._pairwise import blocks, squared_distances
 
 
@@ -43,7 +43,7 @@ def nearest_neighbours(
     ```
     """
     queries, data = flatten("queries", queries), flatten("data", data)
-    check_same_dim("queries", queries, "data", data)
+    check_comparable("queries", queries, "data", data)
     check_positive_int("k", k)
     check_positive_int("chunk", chunk)
     if k > len(data):

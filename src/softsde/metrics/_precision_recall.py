@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Shaped
 
-from ._arrays import AnyArray, as_features, check_positive_int, check_same_dim
+from ._arrays import AnyArray, as_features, check_comparable, check_positive_int
+from ._nearest_neighbours import nearest_neighbours
 from ._pairwise import blocks, squared_distances
 
 
@@ -54,40 +55,30 @@ def precision_recall(
     # A k-th *other* member is needed.
     samples = as_features("samples", samples, at_least=k + 1)
     data = as_features("data", data, at_least=k + 1)
-    check_same_dim("samples", samples, "data", data)
-    return PrecisionRecall(
-        precision=_covered(samples, data, k, chunk),
-        recall=_covered(data, samples, k, chunk),
-    )
-
-
-def _covered(points: np.ndarray, members: np.ndarray, k: int, chunk: int) -> float:
-    """The fraction of `points` that lie in the manifold of `members`."""
-    radii = _squared_radii(members, k, chunk)
-    inside = np.zeros(len(points), bool)
-    for rows, block in blocks(points, chunk):
-        for columns, member_block in blocks(members, chunk):
-            near = squared_distances(block, member_block) <= radii[columns]
-            inside[rows] |= near.any(axis=1)
-    return float(inside.mean())
+    check_comparable("samples", samples, "data", data)
+    sample_radii = _squared_radii(samples, k, chunk)
+    data_radii = _squared_radii(data, k, chunk)
+    plausible = np.zeros(len(samples), bool)
+    covered = np.zeros(len(data), bool)
+    for rows, sample_block in blocks(samples, chunk):
+        for columns, data_block in blocks(data, chunk):
+            squared = squared_distances(sample_block, data_block)
+            plausible[rows] |= (squared <= data_radii[columns]).any(axis=1)
+            covered[columns] |= (squared.T <= sample_radii[rows]).any(axis=1)
+    return PrecisionRecall(float(plausible.mean()), float(covered.mean()))
 
 
 def _squared_radii(members: np.ndarray, k: int, chunk: int) -> np.ndarray:
     """Squared distances to the `k`-th fellow member, rounded up.
 
-    The k + 1 smallest distances include the member's own, zero, so their largest is the
-    one to the k-th other, whether or not some others coincide with it. Rounding up, by
-    the error of `squared_distances`, keeps a point that repeats a member inside also
-    when k others coincide there and the radius is zero.
+    The k + 1 nearest include the member itself, at distance zero, so the last of them is
+    the k-th other, whether or not some others coincide with it. Rounding up, by the
+    error of `squared_distances`, keeps a point that repeats a member inside also where k
+    others coincide with it and the radius is zero.
     """
-    radii = np.empty(len(members))
-    for rows, block in blocks(members, chunk):
-        nearest = np.empty((len(block), 0))
-        for _, other in blocks(members, chunk):
-            squared = np.concatenate([nearest, squared_distances(block, other)], axis=1)
-            kth = min(k, squared.shape[1] - 1)
-            nearest = np.partition(squared, kth, axis=1)[:, : k + 1]
-        norms = np.einsum("ij,ij->i", block, block)
-        slack = 4 * members.shape[1] * np.finfo(np.float64).eps * norms
-        radii[rows] = nearest.max(axis=1) + slack
-    return radii
+    _, distances = nearest_neighbours(members, members, k=k + 1, chunk=chunk)
+    norms = np.concatenate(
+        [np.einsum("ij,ij->i", block, block) for _, block in blocks(members, chunk)]
+    )
+    rounding = 4 * members.shape[1] * np.finfo(np.float64).eps
+    return distances[:, -1] ** 2 + rounding * norms

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int, PRNGKeyArray, Shaped
 
-from ._arrays import AnyArray, check_positive_int, check_same_dim, flatten
+from ._arrays import AnyArray, check_comparable, check_positive_int, flatten
 
 # Directions handled at once: enough for a fast matrix product, few enough that the
 # projections of 60,000 samples stay near 30 MB.
@@ -52,7 +52,7 @@ def sliced_wasserstein(
     ```
     """
     a, b = flatten("a", a), flatten("b", b)
-    check_same_dim("a", a, "b", b)
+    check_comparable("a", a, "b", b)
     check_positive_int("num_projections", num_projections)
     if not (np.isfinite(p) and p >= 1):
         raise ValueError(f"`p` is {p}, but a Wasserstein distance needs 1 <= p < inf.")

@@ -8,46 +8,27 @@ diffusion models and the classifier whose features measure them.
 
 from ._checkpoint import (
     CheckpointableIterator as CheckpointableIterator,
-)
-from ._checkpoint import (
     Checkpointer as Checkpointer,
 )
 from ._fit import (
     FitResult as FitResult,
-)
-from ._fit import (
     Interrupted as Interrupted,
-)
-from ._fit import (
     NonFiniteError as NonFiniteError,
-)
-from ._fit import (
     fit as fit,
 )
 from ._mesh import (
     make_mesh as make_mesh,
-)
-from ._mesh import (
     shard_batch as shard_batch,
-)
-from ._mesh import (
     shard_state as shard_state,
 )
-from ._metrics import MetricsLog as MetricsLog
-from ._metrics import read_metrics as read_metrics
+from ._metrics import MetricsLog as MetricsLog, read_metrics as read_metrics
 from ._model_file import (
     load_model as load_model,
-)
-from ._model_file import (
     read_metadata as read_metadata,
-)
-from ._model_file import (
     save_model as save_model,
 )
 from ._optimiser import (
     learning_rate_schedule as learning_rate_schedule,
-)
-from ._optimiser import (
     make_optimiser as make_optimiser,
 )
 from ._state import TrainState as TrainState

@@ -148,6 +148,7 @@ def fit(
             "`softsde.data` or any grain data set gives one."
         )
     folder = Path(folder)
+    first_host = jax.process_index() == 0
     began = time.monotonic()
     with (
         Checkpointer(
@@ -155,32 +156,25 @@ def fit(
         ) as checkpoints,
         _Signals() as signals,
     ):
-        meter, earlier = _Meter(log_every), 0.0
-        n = int(state.step)
-        if checkpoints.latest_step() is not None:
+        n, meter, earlier = int(state.step), _Meter(log_every), 0.0
+        resumed = checkpoints.latest_step() is not None
+        if resumed:
             state, n = checkpoints.restore(state, iterator)
             extra = checkpoints.about(n)["extra"]
             meter, earlier = _Meter(log_every, extra["meter"]), extra["seconds"]
-        bar = _Bar(n, num_steps, shown=progress and jax.process_index() == 0)
-        if n > 0:
-            bar.say(f"Resuming from step {n} in {folder}.")
-        log = MetricsLog(
-            # Only the first host writes; the others keep the same books.
-            folder / "metrics.jsonl" if jax.process_index() == 0 else os.devnull,
-            step=n,
-        )
 
         def seconds() -> float:
             return earlier + time.monotonic() - began
 
-        def save() -> None:
-            log.sync()
-            extra = {"meter": meter.state(), "seconds": seconds()}
-            checkpoints.save(state, iterator, n, extra=extra)
-
-        saved_at = n
-        clock = time.monotonic()
-        with log, bar:
+        # Only the first host writes the curve; the others keep the same books.
+        curve = folder / "metrics.jsonl" if first_host else Path(os.devnull)
+        with (
+            MetricsLog(curve, step=n) as log,
+            _Bar(n, num_steps, shown=progress and first_host) as bar,
+        ):
+            if resumed:
+                bar.say(f"Resuming from step {n} of {num_steps} in {folder}.")
+            saved = time.monotonic()
             while n < num_steps:
                 try:
                     batch = next(iterator)
@@ -192,58 +186,55 @@ def fit(
                 state, metrics = step(state, batch)
                 n += 1
                 meter.push(n, metrics)
-                for row in meter.ready(_LAG, checkpoints):
-                    log.write(*row)
+                meter.pull(log, checkpoints, lag=_LAG)
                 bar.advance(batch, meter)
 
                 now = time.monotonic()
-                stop = _agree(
-                    signals.received,
+                interrupted, out_of_time, save_by_clock = _agree(
+                    signals.received != 0,
                     max_seconds is not None and now - began >= max_seconds,
                     checkpoint_seconds is not None
-                    and now - clock >= checkpoint_seconds,
+                    and now - saved >= checkpoint_seconds,
                     at=n % log_every == 0,
                 )
-                interrupted, out_of_time, clock_due = stop
-                calls = [call for every, call in callbacks if n % every == 0]
-                save_due = (
-                    interrupted
-                    or out_of_time
-                    or clock_due
-                    or n == num_steps
-                    or (checkpoint_every is not None and n % checkpoint_every == 0)
-                )
-                if calls or save_due:
-                    # Nothing is shown or saved before it is known to be finite.
-                    for row in meter.ready(0, checkpoints):
-                        log.write(*row)
-                for call in calls:
-                    call(state, n)
-                if save_due:
-                    save()
-                    saved_at, clock = n, time.monotonic()
-                if interrupted:
+                stop = interrupted or out_of_time or n == num_steps
+                by_count = checkpoint_every is not None and n % checkpoint_every == 0
+                save = stop or save_by_clock or by_count
+                calls = [function for every, function in callbacks if n % every == 0]
+                if save or calls:
+                    # Only what is known to be finite is shown and saved, and a
+                    # checkpoint is never ahead of the curve.
+                    meter.pull(log, checkpoints, lag=0)
+                for function in calls:
+                    function(state, n)
+                if save:
+                    log.sync()
+                    extra = {"meter": meter.state(), "seconds": seconds()}
+                    checkpoints.save(state, iterator, n, extra=extra)
+                    saved = time.monotonic()
+                if stop:
                     checkpoints.wait()
-                    message = (
-                        f"Interrupted by {signal.Signals(signals.received).name}: saved "
-                        f"step {n} of {num_steps} in {folder}. Run the same command again "
-                        "to go on."
-                    )
-                    bar.say(message)
-                    raise Interrupted(message, state, n, signals.received)
-                if out_of_time:
                     break
-        checkpoints.wait()
-        assert saved_at == n
-        finished = n >= num_steps
-        return FitResult(state, n, "finished" if finished else "out of time", seconds())
+            else:
+                interrupted = False
+
+            if interrupted:
+                number = signal.Signals(signals.received or signal.SIGTERM)
+                message = (
+                    f"Interrupted by {number.name}: saved step {n} of {num_steps} in "
+                    f"{folder}. Run the same command again to go on."
+                )
+                bar.say(message)
+                raise Interrupted(message, state, n, number)
+        reason = "finished" if n >= num_steps else "out of time"
+        return FitResult(state, n, reason, seconds())
 
 
 class _Meter:
     """Takes metrics off the device late, adds them up, and looks at each step's loss.
 
-    Its sums are part of a checkpoint, so that a line which is the mean over steps
-    before and after a resumption is the same to the last bit.
+    Its sums are part of a checkpoint, so that a line that is the mean over steps before
+    and after a resumption is the same to the last bit.
     """
 
     def __init__(self, log_every: int, state: dict[str, Any] | None = None):
@@ -251,55 +242,53 @@ class _Meter:
         self._sums: dict[str, float] = dict(state["sums"]) if state else {}
         self._count: int = state["count"] if state else 0
         self._pending: deque[tuple[int, dict]] = deque()
-        self.last_loss: float | None = None
+        self.loss: float | None = None
 
     def state(self) -> dict[str, Any]:
         assert not self._pending
         return {"sums": self._sums, "count": self._count}
 
     def push(self, n: int, metrics: dict) -> None:
+        """Take in the metrics of step `n`, which may not have been computed yet."""
         for value in metrics.values():
             if isinstance(value, jax.Array):
                 value.copy_to_host_async()
         self._pending.append((n, metrics))
 
-    def ready(self, lag: int, checkpoints: Checkpointer):
-        """The lines due, having read all metrics but those of the last `lag` steps."""
-        rows = []
+    def pull(self, log: MetricsLog, checkpoints: Checkpointer, *, lag: int) -> None:
+        """Look at all metrics but those of the last `lag` steps; log what is due."""
         while len(self._pending) > lag:
             n, metrics = self._pending.popleft()
             values = {name: float(np.asarray(v)) for name, v in metrics.items()}
-            if not all(
-                math.isfinite(values.get(name, 0.0)) for name in ("loss", "grad_norm")
-            ):
-                _stop_at_non_finite(n, values, checkpoints)
-            self.last_loss = values["loss"]
+            vital = (values.get(name, 0.0) for name in ("loss", "grad_norm"))
+            if not all(map(math.isfinite, vital)):
+                raise _non_finite(n, values, checkpoints)
             for name, value in values.items():
                 self._sums[name] = self._sums.get(name, 0.0) + value
             self._count += 1
             if n % self._log_every == 0:
-                means = {k: v / self._count for k, v in self._sums.items()}
-                rows.append((n, means))
+                means = {name: sum_ / self._count for name, sum_ in self._sums.items()}
+                log.write(n, means)
+                self.loss = means.get("loss")
                 self._sums, self._count = {}, 0
-        return rows
 
 
-def _stop_at_non_finite(n: int, values: dict, checkpoints: Checkpointer):
+def _non_finite(n: int, values: dict, checkpoints: Checkpointer) -> NonFiniteError:
     checkpoints.wait()
     last = checkpoints.latest_step()
-    norm = values.get("grad_norm")
     kept = (
         "No checkpoint had been written yet."
         if last is None
         else f"The last good checkpoint, step {last} in {checkpoints.folder}, is kept."
     )
-    raise NonFiniteError(
-        f"Step {n}: the loss is {values['loss']}"
-        + (f" and the gradient's norm {norm}" if norm is not None else "")
-        + f". {kept} Resuming would come to the same step again: use a smaller learning "
-        "rate, a longer warm-up, or a loss weight that does not blow up (look for a "
-        "division by a vanishing noise level), or find the operation with "
-        "`jax.config.update('jax_debug_nans', True)`.",
+    found = ", ".join(
+        f"{k} = {values[k]}" for k in ("loss", "grad_norm") if k in values
+    )
+    return NonFiniteError(
+        f"Not a finite number at step {n}: {found}. {kept} Resuming would come to the "
+        "same step again: use a smaller learning rate, a longer warm-up, or a loss "
+        "weight that does not blow up where the noise level vanishes. "
+        "`jax.config.update('jax_debug_nans', True)` finds the operation.",
         n,
         last,
     )
@@ -333,10 +322,11 @@ class _Signals:
 
 
 class _Bar:
-    """A progress bar with loss and images a second; quiet if the output is no terminal."""
+    """A progress bar with loss and images a second; rare lines where no one watches."""
 
     def __init__(self, start: int, total: int, *, shown: bool):
         self._bar = tqdm(
+            desc="compiling",
             initial=start,
             total=total,
             disable=not shown,
@@ -345,9 +335,8 @@ class _Bar:
             mininterval=0.5 if sys.stderr.isatty() else 30.0,
             maxinterval=60.0,
         )
-        self._images = 0
+        self._images, self._speed = 0, ""
         self._since = time.monotonic()
-        self._speed = ""
 
     def say(self, message: str) -> None:
         if not self._bar.disable:
@@ -356,22 +345,22 @@ class _Bar:
     def advance(self, batch: Any, meter: _Meter) -> None:
         if self._bar.disable:
             return
+        self._bar.set_description("training", refresh=False)
         self._images += batch_size(batch)
-        now = time.monotonic()
-        if now - self._since > 2.0:
-            self._speed = f"{self._images / (now - self._since):.0f}"
-            self._images, self._since = 0, now
-        if meter.last_loss is not None:
-            postfix = {"loss": f"{meter.last_loss:.4g}"}
-            if self._speed:
-                postfix["images/s"] = self._speed
-            self._bar.set_postfix(postfix, refresh=False)
+        elapsed = time.monotonic() - self._since
+        if elapsed > 2.0:
+            self._speed = f"{self._images / elapsed:.0f}"
+            self._images, self._since = 0, time.monotonic()
+        postfix = {"loss": f"{meter.loss:.4g}"} if meter.loss is not None else {}
+        if self._speed:
+            postfix["images/s"] = self._speed
+        self._bar.set_postfix(postfix, refresh=False)
         self._bar.update()
 
     def __enter__(self) -> "_Bar":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: Any) -> None:
         self._bar.close()
 
 

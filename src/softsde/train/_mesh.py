@@ -1,4 +1,4 @@
-"""Where arrays live: batches split over the mesh axis `data`, the state on every device.
+"""Where arrays live: batches split over the mesh axis `data`, the state everywhere.
 
 The one place that decides on shardings. The same code serves one device, the host
 devices of a CPU, a TPU slice, and several hosts under `jax.distributed`.
@@ -127,14 +127,16 @@ def shard_batch(batch: PyTree, mesh: Mesh | None) -> PyTree:
 
 def batch_size(batch: PyTree) -> int:
     """The common length of the leading axis of all leaves."""
-    sizes = {
-        jax.tree_util.keystr(path): (np.shape(x)[0] if np.ndim(x) else None)
+    shapes = {
+        jax.tree_util.keystr(path): np.shape(x)
         for path, x in jax.tree_util.tree_leaves_with_path(batch)
     }
-    if len(set(sizes.values())) != 1 or None in sizes.values():
+    sizes = {shape[:1] for shape in shapes.values()}
+    if len(sizes) != 1 or () in sizes:
+        found = ", ".join(f"{k} of shape {v}" for k, v in shapes.items())
         raise ValueError(
-            "Every array of a batch must have the same leading axis, got "
-            + (", ".join(f"{k}: {v}" for k, v in sizes.items()) or "no arrays")
-            + "."
+            "The arrays of a batch must have the same leading axis, the batch; got "
+            f"{found or 'no array at all'}."
         )
-    return next(iter(sizes.values()))
+    ((size,),) = sizes
+    return size

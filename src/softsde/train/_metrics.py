@@ -1,4 +1,4 @@
-"""The loss curve as JSON lines: each logged step once, whatever happens to the process."""
+"""The loss curve as JSON lines: each logged step once, whatever happens."""
 
 import json
 import math

@@ -111,6 +111,6 @@ def _read_header(file, path) -> dict[str, Any]:
         return header
     except (AssertionError, KeyError, TypeError, ValueError) as e:
         raise ValueError(
-            f"{path} is not a file that `softsde.train.save_model` wrote: its first line "
-            "is not the expected header."
+            f"{path} is not a file that `softsde.train.save_model` wrote: its first "
+            "line is not the expected header."
         ) from e

@@ -45,8 +45,8 @@ def learning_rate_schedule(
     if schedule == "cosine" and (total_steps is None or total_steps <= warmup_steps):
         raise ValueError(
             "`schedule='cosine'` needs `total_steps` greater than `warmup_steps` = "
-            f"{warmup_steps}, got `total_steps={total_steps}`. Pass the number of steps "
-            "that you train for."
+            f"{warmup_steps}, got `total_steps={total_steps}`. Pass the number of "
+            "steps that you train for."
         )
 
     def rate(count):

@@ -55,8 +55,8 @@ class TrainState(eqx.Module):
         parameters = eqx.filter(model, eqx.is_inexact_array)
         if not jax.tree.leaves(parameters):
             raise ValueError(
-                f"`model` ({type(model).__name__}) holds no floating-point JAX array, so "
-                "there is nothing to train. NumPy arrays count as constants: make "
+                f"`model` ({type(model).__name__}) holds no floating-point JAX array, "
+                "so there is nothing to train. NumPy arrays count as constants: make "
                 "parameters with `jax.numpy`."
             )
         # optax multiplies integer counts by Python floats, which the strict dtype
@@ -73,7 +73,7 @@ class TrainState(eqx.Module):
 
 
 def _copy(tree: T) -> T:
-    """A deep copy of the arrays, strongly typed so that the step is traced once only."""
+    """A deep copy of the arrays, strongly typed so that the step is traced once."""
 
     def copy(x):
         if not eqx.is_array(x):
@@ -100,7 +100,7 @@ def ema_rate(
 
 
 def update_ema(ema: T, model: T, rate: Float[Array, ""]) -> T:
-    """`rate * ema + (1 - rate) * model` on floating-point arrays; the rest is copied."""
+    """`rate * ema + (1 - rate) * model` on floating-point arrays; others are copied."""
 
     def average(old, new):
         if not eqx.is_inexact_array(new):

@@ -106,8 +106,14 @@ def make_train_step(
 
 def _learning_rate(opt_state) -> dict:
     """What `optax.inject_hyperparams` has put into the state, if it was used once."""
-    found = optax.tree_utils.tree_get_all_with_path(opt_state, "learning_rate")
-    return {"learning_rate": found[0][1]} if len(found) == 1 else {}
+    found = [
+        value
+        for _, value in optax.tree_utils.tree_get_all_with_path(
+            opt_state, "learning_rate"
+        )
+        if eqx.is_array(value) and value.shape == ()
+    ]
+    return {"learning_rate": found[0]} if len(found) == 1 else {}
 
 
 def _checked(aux) -> dict:

@@ -198,10 +198,10 @@ def save_grid(
 
 def plot_neighbours(
     samples: Shaped[_AnyArray, "num ..."],
-    neighbours: Shaped[_AnyArray, "num k ..."],
+    neighbours: Shaped[_AnyArray, "num_neighbours ..."],
     path: _Path,
     *,
-    distances: Float[_AnyArray, "num k"] | None = None,
+    distances: Float[_AnyArray, "num_distances k"] | None = None,
     space: str = "pixels",
     scale: int = 2,
     title: str | None = None,

@@ -1,6 +1,6 @@
 """Features of many images: one compiled program, all devices, any number of images."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Shaped
 from ._arrays import AnyArray, check_positive_int
 
 
+@runtime_checkable
 class FeatureExtractor(Protocol):
     """Any function of one image, such as `classifier.features` or `classifier`.
 

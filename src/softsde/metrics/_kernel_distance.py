@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray, Shaped
 
 from ._arrays import AnyArray, as_features, check_comparable
+from ._random import host_generator
 
 
 class KernelDistance(NamedTuple):
@@ -68,9 +68,9 @@ def kernel_distance(
                 else " Draw more samples."
             )
         )
-    key_a, key_b = jax.random.split(key)
-    order_a = np.asarray(jax.random.permutation(key_a, len(features_a)))
-    order_b = np.asarray(jax.random.permutation(key_b, len(features_b)))
+    rng = host_generator(key)
+    order_a = rng.permutation(len(features_a))
+    order_b = rng.permutation(len(features_b))
     estimates = [
         _unbiased(features_a[a].astype(np.float64), features_b[b].astype(np.float64))
         for a, b in zip(

@@ -1,7 +1,6 @@
 """Mean and covariance of features that arrive batch by batch."""
 
 import dataclasses
-from typing import Self
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -34,12 +33,12 @@ class FeatureMoments:
     scatter: Float[np.ndarray, "dim dim"]
 
     @classmethod
-    def empty(cls, dim: int) -> Self:
+    def empty(cls, dim: int) -> "FeatureMoments":
         """The moments of no features at all: the zero of the addition."""
         return cls(0, np.zeros(dim), np.zeros((dim, dim)))
 
     @classmethod
-    def of(cls, features: Shaped[AnyArray, "num dim"]) -> Self:
+    def of(cls, features: Shaped[AnyArray, "num dim"]) -> "FeatureMoments":
         """The moments of one `(num, dim)` array that fits in memory."""
         features = as_features("features", features).astype(np.float64)
         mean = features.mean(axis=0)

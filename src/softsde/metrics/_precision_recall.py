@@ -71,10 +71,10 @@ def precision_recall(
 def _squared_radii(members: np.ndarray, k: int, chunk: int) -> np.ndarray:
     """Squared distances to the `k`-th fellow member, rounded up.
 
-    The k + 1 nearest include the member itself, at distance zero, so the last of them is
-    the k-th other, whether or not some others coincide with it. Rounding up, by the
-    error of `squared_distances`, keeps a point that repeats a member inside also where k
-    others coincide with it and the radius is zero.
+    The k + 1 nearest include the member itself, at distance zero, so the last of them
+    is the k-th other, whether or not some others coincide with it. Rounding up, by the
+    error of `squared_distances`, keeps a point that repeats a member inside also where
+    k others coincide with it and the radius is zero.
     """
     _, distances = nearest_neighbours(members, members, k=k + 1, chunk=chunk)
     norms = np.concatenate(

@@ -1,10 +1,10 @@
 """Sliced Wasserstein distance: optimal transport, exact, along random lines."""
 
-import jax
 import numpy as np
 from jaxtyping import Float, Int, PRNGKeyArray, Shaped
 
 from ._arrays import AnyArray, check_comparable, check_positive_int, flatten
+from ._random import host_generator
 
 # Directions handled at once: enough for a fast matrix product, few enough that the
 # projections of 60,000 samples stay near 30 MB.
@@ -16,7 +16,7 @@ def sliced_wasserstein(
     b: Shaped[AnyArray, "num_b ..."],
     *,
     num_projections: int = 512,
-    p: float = 2,
+    p: float | int = 2,
     key: PRNGKeyArray,
 ) -> float:
     r"""The sliced Wasserstein-`p` distance between two sets of samples.
@@ -59,9 +59,7 @@ def sliced_wasserstein(
     # Images in float32 are projected in float32, which is far below the Monte Carlo
     # error and half the memory; the sums are float64.
     a, b = (x if x.dtype == np.float32 else x.astype(np.float64) for x in (a, b))
-    directions = np.asarray(
-        jax.random.normal(key, (num_projections, a.shape[1])), np.float64
-    )
+    directions = host_generator(key).normal(size=(num_projections, a.shape[1]))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     rank_a, rank_b, mass = _quantile_coupling(len(a), len(b))
     total = 0.0

@@ -10,6 +10,7 @@ import textwrap
 import types
 from typing import Any
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -101,9 +102,11 @@ def _own_doc(value: Any) -> str:
 def _callables() -> dict[str, Any]:
     """Public functions and classes, and the public methods that those classes write."""
     found: dict[str, Any] = {}
+    seen: set[int] = set()
     for path, value in _public_names().items():
-        if not callable(value):
+        if not callable(value) or id(value) in seen:
             continue
+        seen.add(id(value))
         found[path] = value
         if inspect.isclass(value):
             for name, member in vars(value).items():
@@ -157,31 +160,67 @@ def _docstring_examples() -> list[Any]:
 
 
 @functools.cache
-def _given() -> dict[str, Any]:
-    """What an example in a docstring takes for granted (CONTRIBUTING.md lists it)."""
-    shape = (8, 8, 1)
+def _world() -> dict[str, Any]:
+    """What an example may take for granted, as far as nothing consumes it."""
+    shape = (28, 28, 1)
     key = jax.random.key(0)
     images = jax.random.uniform(key, (16, *shape))
     process = ss.soft_blur(shape)
+    network = ss.nn.UNet(
+        shape, base_channels=8, channel_multipliers=(1,), patch_size=2, key=key
+    )
+    classifier = ss.nn.Classifier(shape, 10, key=key)
+    loss = ss.losses.SoftScoreMatching()
+
+    def loss_fn(model, batch, *, key):
+        denoiser = ss.Denoiser(model, process)
+        x0 = batch["image"]
+        return ss.losses.batch_loss(loss, denoiser, process, x0, key=key), {}
+
     return {
+        "classifier": classifier,
+        "denoiser": ss.oracles.EmpiricalOracle(images).denoiser(process),
+        "diffrax": diffrax,
         "eqx": eqx,
+        "image": images[0],
+        "images": np.asarray(images),
         "jax": jax,
         "jnp": jnp,
-        "np": np,
-        "ss": ss,
         "key": key,
-        "t": jnp.asarray(0.5),
-        "image": images[0],
-        "images": images,
+        "loss": loss,
+        "loss_fn": loss_fn,
+        "network": network,
+        "np": np,
+        "optimiser": ss.train.make_optimiser(2e-4),
         "process": process,
-        "denoiser": ss.oracles.EmpiricalOracle(images).denoiser(process),
+        "samples": np.asarray(images[:8]),
+        "shape": shape,
+        "ss": ss,
+        "t": jnp.asarray(0.5),
+        "x": images[0],
+        "x0": images[0],
+        "x1": images[0],
+        "x_t": images[0],
     }
+
+
+def _given() -> dict[str, Any]:
+    """The world, with a training run of its own: a train step consumes its state."""
+    world = dict(_world())
+    world["state"] = ss.train.TrainState.create(
+        world["network"], world["optimiser"], key=world["key"]
+    )
+    source = ss.data.ArraySource(world["images"])
+    world["source"] = source
+    world["loader"] = iter(ss.data.make_loader(source, 8))
+    world["batch"] = {"image": world["images"][:8], "label": np.zeros(8, np.int32)}
+    return world
 
 
 @pytest.mark.parametrize("example", _docstring_examples())
 def test_docstring_example_runs(example, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    exec(compile(example, "<docstring>", "exec"), {**_given()})
+    exec(compile(example, "<docstring>", "exec"), _given())
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,6 @@ def test_every_room_has_its_place():
 def test_imports_point_one_way(room):
     left = CORE[: CORE.index(room)] if room in CORE else ()
     allowed = {room, *left, *HELPERS}
-    if room == "schedules":  # a schedule is a function of time: it knows no image
-        allowed.discard("corruptions")
     for file in _files(room):
         rooms = _imported_rooms(file)
         assert rooms <= allowed, (

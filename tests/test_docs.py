@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 import softsde as ss
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"

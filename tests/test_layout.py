@@ -10,6 +10,7 @@ import sys
 
 import equinox as eqx
 import pytest
+
 import softsde
 
 SOURCE = pathlib.Path(softsde.__file__).parent

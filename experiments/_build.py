@@ -1,0 +1,127 @@
+"""From a config to the things that it names: the one place where they are made.
+
+What is trained is the network alone. The process is made into a denoiser inside the
+loss, so that its schedules, which are arrays too, stay as they are.
+"""
+
+from collections.abc import Callable
+
+import grain
+import jax
+import numpy as np
+import optax
+
+import softsde as ss
+import softsde.data
+import softsde.train
+
+from ._config import Config, DataConfig, NetworkConfig, ProcessConfig
+
+#: How many images the level schedule and the prior are fitted on.
+FITTED_ON = 3000
+
+
+def make_source(config: DataConfig, split: str = "train") -> ss.data.AbstractSource:
+    """The images of a split.
+
+    **Raises:** `FileNotFoundError`, with what would bring them, where there are none.
+    """
+    return ss.data.load(config.source, split, size=config.size)
+
+
+def make_loader(source: ss.data.AbstractSource, config: Config) -> grain.IterDataset:
+    """This host's share of the endless stream of training batches."""
+    hosts = jax.process_count()
+    return ss.data.make_loader(
+        source,
+        config.training.batch_size // hosts,
+        seed=config.training.seed,
+        transforms=[ss.data.RandomFlip()] if config.data.flip else [],
+        process_index=jax.process_index(),
+        process_count=hosts,
+    )
+
+
+def make_corruption(
+    config: ProcessConfig, shape: tuple[int, int, int]
+) -> ss.corruptions.GaussianBlur:
+    """The blur."""
+    return ss.corruptions.GaussianBlur(shape, config.half_size, config.padding)
+
+
+def make_levels(
+    config: ProcessConfig, source: ss.data.AbstractSource
+) -> ss.schedules.AbstractSchedule:
+    """The blur over time, computed from the data where the config asks for it."""
+    if config.levels == "geometric":
+        return make_process(config, source.shape).levels
+    return ss.schedules.transport_schedule(
+        make_corruption(config, source.shape),
+        np.geomspace(0.01, config.max_blur, 256),
+        ss.data.to_array(source, limit=FITTED_ON),
+        num_points=32,
+        start=config.noise_fraction,
+    ).schedule
+
+
+def make_process(
+    config: ProcessConfig,
+    shape: tuple[int, int, int],
+    levels: ss.schedules.AbstractSchedule | None = None,
+) -> ss.Process:
+    """The process; without `levels`, the geometric ones."""
+    return ss.soft_blur(
+        shape,
+        levels=levels,
+        max_blur=config.max_blur,
+        sigma_min=config.sigma_min,
+        sigma_max=config.sigma_max,
+        noise_fraction=config.noise_fraction,
+        half_size=config.half_size,
+        padding=config.padding,
+    )
+
+
+def make_network(config: NetworkConfig, shape: tuple[int, int, int]) -> ss.nn.UNet:
+    """The network, with its initial weights."""
+    return ss.nn.UNet(
+        shape,
+        base_channels=config.base_channels,
+        channel_multipliers=config.channel_multipliers,
+        blocks_per_level=config.blocks_per_level,
+        attention_levels=config.attention_levels,
+        num_heads=config.num_heads,
+        dropout=config.dropout,
+        patch_size=config.patch_size,
+        refine_channels=config.refine_channels,
+        key=jax.random.key(config.seed),
+    )
+
+
+def make_optimiser(config: Config) -> optax.GradientTransformation:
+    """Adam behind a clip, as configured."""
+    return ss.train.make_optimiser(
+        config.optimiser.learning_rate,
+        clip=config.optimiser.clip,
+        warmup_steps=config.optimiser.warmup_steps,
+        total_steps=config.training.steps,
+        schedule=config.optimiser.schedule,
+    )
+
+
+def make_loss(config: Config, process: ss.Process) -> Callable:
+    """`loss_fn(network, batch, *, key)`, as `softsde.train` wants it."""
+    loss = ss.losses.SoftScoreMatching(config.loss.weight)
+
+    def loss_fn(network, batch, *, key):
+        value = ss.losses.batch_loss(
+            loss,
+            ss.Denoiser(network, process),
+            process,
+            batch["image"],
+            key=key,
+            times=config.loss.times,
+        )
+        return value, {}
+
+    return loss_fn

@@ -1,0 +1,203 @@
+"""A run folder: what training leaves behind, and how the other commands read it."""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+import softsde as ss
+import softsde.train
+
+from . import _build
+from ._config import Config
+
+_README = """\
+# {name}
+
+A run of `python -m experiments.train`. The same command, with this folder, goes on
+where it stopped.
+
+| file | what it is |
+| --- | --- |
+| `config.json` | everything that was chosen |
+| `levels.json` | blur in pixels as a function of time |
+| `prior.eqx` | the Gaussian that samples start from, fitted on the corrupted data |
+| `metrics.jsonl` | one line every few steps: loss, gradient norm, learning rate |
+| `loss.png` | the same, drawn |
+| `samples/step_*.png` | uncurated samples, the same seed each time |
+| `model.eqx` | the weights, averaged, renewed with each picture |
+| `model.json` | how they came about: steps, images seen, seconds, commit |
+| `checkpoints/` | all that is needed to go on |
+
+Draw more samples: `python -m experiments.sample {folder}`
+Measure them: `python -m experiments.evaluate {folder}`
+"""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model, ready to be sampled from."""
+
+    config: Config
+    process: ss.Process
+    network: ss.nn.UNet
+    prior: ss.GaussianPrior
+    card: dict[str, Any]
+
+    @property
+    def denoiser(self) -> ss.Denoiser:
+        """`E[x0 | x_t]` under the averaged weights."""
+        return ss.Denoiser(self.network, self.process)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one image."""
+        return self.network.shape
+
+    def sample(self, num: int, *, key, **options) -> ss.Samples:
+        """[`softsde.sample`][] with this process, denoiser and prior."""
+        return ss.sample(
+            self.process,
+            self.denoiser,
+            prior=self.prior,
+            num_samples=num,
+            key=key,
+            **options,
+        )
+
+
+def start(folder: Path, config: Config, source) -> tuple[ss.Process, ss.GaussianPrior]:
+    """Makes the folder, or opens it again with the same config.
+
+    **Raises:** `ValueError` where the folder holds a run of another config.
+    """
+    path = folder / "config.json"
+    if path.exists():
+        _refuse_other(folder, Config.load(path), config)
+    elif folder.exists() and any(folder.iterdir()):
+        raise ValueError(
+            f"{folder} is not empty and holds no run. Choose another with `--folder`."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "README.md").write_text(_README.format(name=folder.name, folder=folder))
+    if not (folder / "levels.json").exists():
+        _build.make_levels(config.process, source).save(folder / "levels.json")
+    process = read_process(folder, config, source.shape)
+    if not (folder / "prior.eqx").exists():
+        images = ss.data.to_array(source, limit=_build.FITTED_ON)
+        prior = ss.GaussianPrior.fit(process, images)
+        save_prior(folder / "prior.eqx", prior)
+    # Last, so that a folder with a config has all the rest.
+    config.save(path)
+    return process, load_prior(folder / "prior.eqx")
+
+
+def _refuse_other(folder: Path, old: Config, new: Config) -> None:
+    before, after = _flat(old.identity()), _flat(new.identity())
+    changed = [
+        f"  --{name}: {before.get(name)} there, {after.get(name)} asked for"
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]
+    if changed:
+        raise ValueError(
+            f"{folder} holds a run of another config:\n"
+            + "\n".join(changed)
+            + "\nGo on with it by asking for the same, or choose another `--folder`."
+        )
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in content.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def read_process(
+    folder: Path, config: Config, shape: tuple[int, int, int]
+) -> ss.Process:
+    """The process of a run, with the levels that it was trained with."""
+    levels = ss.schedules.load(folder / "levels.json")
+    return _build.make_process(config.process, shape, levels)
+
+
+def save_prior(path: Path, prior: ss.GaussianPrior) -> None:
+    """Writes a prior, with the shape that is needed to read it."""
+    ss.train.save_model(path, prior, metadata={"shape": list(prior.factors.shape)})
+
+
+def load_prior(path: Path) -> ss.GaussianPrior:
+    """Reads what `save_prior` wrote."""
+    rank, *shape = ss.train.read_metadata(path)["shape"]
+    like = ss.GaussianPrior(jnp.zeros(shape), jnp.zeros((rank, *shape)), jnp.zeros(()))
+    return ss.train.load_model(path, like)
+
+
+def write_model(folder: Path, network: ss.nn.UNet, card: dict[str, Any]) -> None:
+    """Writes the weights, and what is to be known of them."""
+    metadata = card | {"shape": list(network.shape)}
+    ss.train.save_model(folder / "model.eqx", network, metadata=metadata)
+    text = json.dumps(card, indent=1) + "\n"
+    (folder / "model.json").write_text(text)
+
+
+def open_model(folder: Path) -> Model:
+    """The newest averaged weights of a run, with all that sampling needs.
+
+    **Raises:** `FileNotFoundError` where the folder is no run, or has no model yet.
+    """
+    if not (folder / "config.json").exists():
+        raise FileNotFoundError(
+            f"{folder} is not the folder of a run: it has no config.json. "
+            "Make one with `python -m experiments.train fashion_mnist_blur`."
+        )
+    config = Config.load(folder / "config.json")
+    if not (folder / "model.eqx").exists():
+        raise FileNotFoundError(
+            f"{folder} has no model yet: the first is written after "
+            f"{config.training.sample_every} steps. Train on, or lower "
+            "`--training.sample-every`."
+        )
+    card = ss.train.read_metadata(folder / "model.eqx")
+    shape = tuple(card["shape"])
+    like = eqx.filter_eval_shape(_build.make_network, config.network, shape)
+    return Model(
+        config,
+        read_process(folder, config, shape),
+        ss.train.load_model(folder / "model.eqx", like),
+        load_prior(folder / "prior.eqx"),
+        card,
+    )
+
+
+def count_parameters(network: Any) -> int:
+    """How many numbers are trained."""
+    return sum(
+        x.size for x in jax.tree.leaves(eqx.filter(network, eqx.is_inexact_array))
+    )
+
+
+def commit() -> str | None:
+    """The commit of the code, marked if it was changed; `None` outside a checkout."""
+    command = [
+        "git",
+        "-C",
+        str(Path(__file__).parent),
+        "describe",
+        "--always",
+        "--dirty",
+    ]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,131 @@
+"""Train a model: `python -m experiments.train fashion_mnist_blur`.
+
+Writes a run folder that explains itself. Stop it at any moment, with Ctrl-C too; the
+same command goes on where it stopped.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import jax
+import tyro
+
+import softsde as ss
+import softsde.data
+import softsde.plotting
+import softsde.train
+
+from . import _build, _cli, _run
+from ._config import PRESETS, Config
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train, or go on training."""
+
+    config: Annotated[Config, tyro.conf.arg(name="")]
+    folder: Path
+    """The run folder; if it exists, its run is resumed."""
+
+
+def train(config: Config, folder: Path) -> ss.train.FitResult:
+    """Trains until the config's number of steps, from wherever the folder stands."""
+    began = time.monotonic()
+    source = _build.make_source(config.data)
+    process, prior = _run.start(folder, config, source)
+    network = _build.make_network(config.network, source.shape)
+    parameters = _run.count_parameters(network)
+    optimiser = _build.make_optimiser(config)
+    mesh = ss.train.make_mesh()
+    print(
+        f"{source}\n{parameters:,} parameters, {mesh.size} {jax.default_backend()} "
+        f"device(s), batches of {config.training.batch_size}; writing to {folder}/"
+    )
+
+    def keep(state: ss.train.TrainState, step: int) -> None:
+        """The averaged weights, a picture of what they draw, and the loss so far."""
+        if jax.process_index() != 0:
+            return
+        card = {
+            "experiment": folder.name,
+            "steps": step,
+            "images_seen": step * config.training.batch_size,
+            "parameters": parameters,
+            "data": config.data.source,
+            "num_images": len(source),
+            "commit": _run.commit(),
+            "softsde": ss.__version__,
+        }
+        _run.write_model(folder, state.ema, card)
+        drawn = ss.sample(
+            process,
+            ss.Denoiser(state.ema, process),
+            prior=prior,
+            num_samples=config.sampling.num,
+            num_steps=config.sampling.steps,
+            mesh=mesh,
+            key=jax.random.key(config.sampling.seed),
+        )
+        ss.plotting.save_grid(
+            folder / "samples" / f"step_{step:06d}.png",
+            drawn.x,
+            scale=2,
+            title=f"step {step}, {config.sampling.steps} sampling steps, uncurated",
+        )
+        if (folder / "metrics.jsonl").stat().st_size > 0:
+            ss.plotting.plot_metrics(folder / "metrics.jsonl", folder / "loss.png")
+
+    result = ss.train.fit(
+        ss.train.TrainState.create(
+            network, optimiser, key=jax.random.key(config.training.seed)
+        ),
+        _build.make_loader(source, config),
+        ss.train.make_train_step(
+            _build.make_loss(config, process),
+            optimiser,
+            ema_decay=config.optimiser.ema_decay,
+            mesh=mesh,
+        ),
+        num_steps=config.training.steps,
+        folder=folder,
+        config=config.identity(),
+        checkpoint_every=None,
+        checkpoint_seconds=config.training.checkpoint_seconds,
+        log_every=config.training.log_every,
+        callbacks=[(config.training.sample_every, keep)],
+        max_seconds=config.training.max_seconds,
+    )
+    if (
+        result.step % config.training.sample_every
+        or not (folder / "model.eqx").exists()
+    ):
+        keep(result.state, result.step)
+    print(
+        f"{result.reason} at step {result.step} of {config.training.steps}: "
+        f"{time.monotonic() - began:.0f} s now, {result.seconds:.0f} s in all sessions."
+    )
+    return result
+
+
+def main() -> None:
+    with _cli.plain_errors():
+        command = _cli.with_presets(
+            Train,
+            {name: Train(c, Path("runs") / name) for name, (_, c) in PRESETS.items()},
+            __doc__,
+        )
+        result = train(command.config, command.folder)
+        folder = command.folder
+        _cli.wrote(folder, "model.eqx", "samples/", "loss.png", "README.md")
+        if result.reason == "out of time":
+            _cli.next_commands("the same command again, to go on training")
+        _cli.next_commands(
+            f"python -m experiments.sample {folder}",
+            f"python -m experiments.evaluate {folder}",
+        )
+
+
+if __name__ == "__main__":
+    main()

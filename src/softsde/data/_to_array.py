@@ -48,7 +48,7 @@ def to_labels(
 def as_float(image: np.ndarray) -> np.ndarray:
     """`uint8` in [0, 255] to `float32` in [0, 1]; floats stay what they are."""
     if image.dtype == np.uint8:
-        return image.astype(np.float32) / np.float32(255)
+        return np.divide(image, 255, dtype=np.float32)
     return image.astype(np.float32, copy=False)
 
 

@@ -22,41 +22,29 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ._named import (
-    CIFAR10,
-    ENVIRONMENT_VARIABLE,
-    FASHION_MNIST,
-    MNIST,
-    NamedDataSet,
-    search_roots,
-)
+from . import _named
 
 _CHUNK = 1 << 16
 _TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)
-class Recipe:
+class _Recipe:
     """What to fetch for a data set, and from where.
 
-    **Arguments:**
-
-    - `data_set`: its name, and the folder and files that it shall have.
-    - `mirrors`: base URLs, tried in turn.
-    - `sha256`: the digest of every file to fetch. A `.tar.gz` is unpacked into the
-      files of the data set, by their base names.
+    A `.tar.gz` is unpacked into the files of the data set, by their base names.
     """
 
-    data_set: NamedDataSet
-    mirrors: tuple[str, ...]
-    sha256: dict[str, str]
+    data_set: _named.NamedDataSet
+    mirrors: tuple[str, ...]  # base URLs, tried in turn
+    sha256: dict[str, str]  # of every file to fetch
 
 
-RECIPES = {
+_RECIPES = {
     recipe.data_set.name: recipe
     for recipe in (
-        Recipe(
-            MNIST,
+        _Recipe(
+            _named.MNIST,
             (
                 "https://ossci-datasets.s3.amazonaws.com/mnist/",
                 "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -76,8 +64,8 @@ RECIPES = {
                 ),
             },
         ),
-        Recipe(
-            FASHION_MNIST,
+        _Recipe(
+            _named.FASHION_MNIST,
             (
                 "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
                 "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/"
@@ -98,8 +86,8 @@ RECIPES = {
                 ),
             },
         ),
-        Recipe(
-            CIFAR10,
+        _Recipe(
+            _named.CIFAR10,
             ("https://www.cs.toronto.edu/~kriz/",),
             {
                 "cifar-10-binary.tar.gz": (
@@ -111,34 +99,48 @@ RECIPES = {
 }
 
 
-def download(recipe: Recipe, root: str | os.PathLike, *, progress: bool = True) -> Path:
+def download(
+    name: str,
+    folder: str | os.PathLike = "~/.cache/softsde",
+    *,
+    mirror: str | None = None,
+    progress: bool = True,
+) -> Path:
     """Fetches what is lacking of a data set.
 
     **Arguments:**
 
-    - `recipe`: what to fetch.
-    - `root`: the folder under which the data set gets its own.
+    - `name`: `"mnist"`, `"fashion_mnist"` or `"cifar10"`.
+    - `folder`: where the data set's own folder goes; the default is searched by
+      [`softsde.data.mnist`][] and the others.
+    - `mirror`: a base URL to fetch from instead of the published ones. The files must
+      be the published ones all the same.
     - `progress`: whether to draw a bar on stderr.
 
-    **Returns:** the data set's folder.
+    **Returns:** the data set's own folder.
 
-    **Raises:** OSError with every URL tried and why it failed, a wrong digest included.
+    **Raises:** ValueError for another name; OSError with every URL tried and why it
+    failed, a wrong digest included.
     """
-    folder = Path(root).expanduser() / recipe.data_set.folders[0]
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, digest in recipe.sha256.items():
-        target = folder / name
-        if name.endswith(".tar.gz"):
+    if name not in _RECIPES:
+        raise ValueError(f"`name` must be one of {sorted(_RECIPES)}, got {name!r}.")
+    recipe = _RECIPES[name]
+    mirrors = recipe.mirrors if mirror is None else (mirror,)
+    own_folder = Path(folder).expanduser() / recipe.data_set.folders[0]
+    own_folder.mkdir(parents=True, exist_ok=True)
+    for file, digest in recipe.sha256.items():
+        target = own_folder / file
+        if file.endswith(".tar.gz"):
             wanted = sum(recipe.data_set.files.values(), ())
-            if all((folder / file).is_file() for file in wanted):
+            if all((own_folder / part).is_file() for part in wanted):
                 continue
-            with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                archive = Path(scratch) / name
-                _fetch(recipe.mirrors, archive, digest, progress)
-                _unpack(archive, wanted, folder)
+            with tempfile.TemporaryDirectory(dir=own_folder) as scratch:
+                archive = Path(scratch) / file
+                _fetch(mirrors, archive, digest, progress)
+                _unpack(archive, wanted, own_folder)
         elif not (target.is_file() and _sha256(target) == digest):
-            _fetch(recipe.mirrors, target, digest, progress)
-    return folder
+            _fetch(mirrors, target, digest, progress)
+    return own_folder
 
 
 def _fetch(mirrors: Sequence[str], target: Path, digest: str, progress: bool) -> None:
@@ -214,47 +216,51 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def _main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m softsde.data.download",
         description="Fetches a data set from where it is published, and checks it.",
     )
-    parser.add_argument("name", choices=sorted(RECIPES))
+    parser.add_argument("name", choices=sorted(_RECIPES))
     parser.add_argument(
         "--folder",
-        type=Path,
-        default=Path("~/.cache/softsde"),
+        default="~/.cache/softsde",
         help="where the data set's own folder goes (default: %(default)s)",
     )
     parser.add_argument(
         "--mirror",
         help="a base URL to fetch from instead of the published ones; the files must "
-        "still be the published ones",
+        "be the published ones all the same",
     )
     parser.add_argument("--quiet", action="store_true", help="draw no progress bar")
     options = parser.parse_args(arguments)
-
-    recipe = RECIPES[options.name]
-    if options.mirror is not None:
-        recipe = Recipe(recipe.data_set, (options.mirror,), recipe.sha256)
     try:
-        folder = download(recipe, options.folder, progress=not options.quiet)
+        own_folder = download(
+            options.name,
+            options.folder,
+            mirror=options.mirror,
+            progress=not options.quiet,
+        )
     except OSError as error:
         print(error, file=sys.stderr)
-        if recipe.data_set.debian_package is not None:
+        package = _RECIPES[options.name].data_set.debian_package
+        if package is not None:
             print(
                 "On Debian and Ubuntu it is also in a package:\n"
-                f"  apt-get install {recipe.data_set.debian_package}",
+                f"  apt-get install {package}",
                 file=sys.stderr,
             )
         return 1
-    print(f"{options.name} is in {folder}")
-    root = options.folder.expanduser()
-    if root not in search_roots():
-        print(f"For it to be found:\n  export {ENVIRONMENT_VARIABLE}={root.resolve()}")
+    print(f"{options.name} is in {own_folder}")
+    root = Path(options.folder).expanduser()
+    if root not in _named.search_roots():
+        print(
+            "For it to be found:\n"
+            f"  export {_named.ENVIRONMENT_VARIABLE}={root.resolve()}"
+        )
     print(f'Load it with\n  softsde.data.load("{options.name}")')
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_main())

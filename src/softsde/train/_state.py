@@ -43,7 +43,8 @@ class TrainState(eqx.Module):
 
         **Arguments:**
 
-        - `model`: any PyTree; its floating-point arrays are trained.
+        - `model`: any PyTree; its floating-point arrays are trained, all of them. What
+            is fixed belongs into a static field or behind `jax.lax.stop_gradient`.
         - `optimiser`: an optax transformation, such as from
             [`softsde.train.make_optimiser`][].
         - `key`: the source of all randomness of the run.
@@ -52,19 +53,19 @@ class TrainState(eqx.Module):
 
         A state at step 0.
         """
+        model = _copy(model)
         parameters = eqx.filter(model, eqx.is_inexact_array)
         if not jax.tree.leaves(parameters):
             raise ValueError(
-                f"`model` ({type(model).__name__}) holds no floating-point JAX array, "
-                "so there is nothing to train. NumPy arrays count as constants: make "
-                "parameters with `jax.numpy`."
+                f"`model` ({type(model).__name__}) holds no floating-point array, so "
+                "there is nothing to train. Python floats count as constants."
             )
         # optax multiplies integer counts by Python floats, which the strict dtype
         # promotion that a user may have switched on forbids.
         with jax.numpy_dtype_promotion("standard"):
             opt_state = optimiser.init(parameters)
         return TrainState(
-            model=_copy(model),
+            model=model,
             ema=_copy(model),
             opt_state=_copy(opt_state),
             step=jnp.zeros((), jnp.int32),
@@ -81,7 +82,7 @@ def _copy(tree: T) -> T:
         if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
             data = jnp.array(jax.random.key_data(x))
             return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
-        return jnp.array(x, dtype=x.dtype)
+        return jnp.array(x, dtype=x.dtype if isinstance(x, jax.Array) else None)
 
     return jax.tree.map(copy, tree)
 

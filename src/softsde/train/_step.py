@@ -91,7 +91,7 @@ def make_train_step(
             step=state.step + 1,
             key=state.key,
         )
-        metrics = {"loss": loss, "grad_norm": optax.global_norm(gradient)}
+        metrics = {"loss": loss, "grad_norm": _norm(gradient)}
         metrics |= _learning_rate(opt_state) | _checked(aux)
         if mesh is not None:
             new_state = eqx.filter_shard(new_state, state_sharding(mesh))
@@ -102,6 +102,12 @@ def make_train_step(
         return update(shard_batch(batch, mesh), shard_state(state, mesh))
 
     return step
+
+
+def _norm(tree):
+    """The Euclidean norm of all arrays together, not summed in half precision."""
+    leaves = (jnp.abs(x).astype(jnp.result_type(float)) for x in jax.tree.leaves(tree))
+    return jnp.sqrt(sum(jnp.sum(x**2) for x in leaves))
 
 
 def _learning_rate(opt_state) -> dict:

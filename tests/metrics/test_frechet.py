@@ -63,6 +63,7 @@ def test_against_the_matrix_square_root(rng, dim):
     assert distance == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:Matrix is singular")
 @pytest.mark.parametrize(("rank_a", "rank_b"), [(2, 8), (3, 3), (7, 1)])
 def test_rank_deficient_against_the_matrix_square_root(rng, rank_a, rank_b):
     cov_a = random_covariance(rng, 8, rank_a)

@@ -1,8 +1,8 @@
-import jax
 import numpy as np
 import pytest
 
 from softsde.metrics import kernel_distance
+from softsde.metrics._kernel_distance import _unbiased
 
 
 def test_point_masses(key):
@@ -31,19 +31,18 @@ def test_one_dimensional_gaussians(key):
     assert error < 0.1 * expected
 
 
-def test_unbiased_with_an_honest_error():
+def test_unbiased_with_an_honest_error(key):
     # Small samples of one distribution: zero on average, where the Frechet distance
     # is biased, and the error bar covers what it should.
     rng = np.random.default_rng(1)
-    keys = jax.random.split(jax.random.key(2), 300)
     draws = [
-        kernel_distance(rng.normal(size=(40, 3)), rng.normal(size=(40, 3)), key=k)
-        for k in keys
+        kernel_distance(*rng.normal(size=(2, 20, 3)), num_blocks=5, key=key)
+        for _ in range(150)
     ]
     values, errors = np.array(draws).T
     assert abs(values.mean()) < 3 * values.std() / np.sqrt(len(values))
-    # The variance of a mean, estimated without bias; 300 draws leave about 8%.
-    assert np.mean(errors**2) == pytest.approx(values.var(), rel=0.3)
+    # The variance of a mean, estimated without bias: 150 draws leave about 13%.
+    assert np.mean(errors**2) == pytest.approx(values.var(), rel=0.4)
 
 
 def test_against_the_definition():
@@ -55,10 +54,7 @@ def test_against_the_definition():
         + np.mean([k(b[i], b[j]) for i in range(4) for j in range(4) if i != j])
         - 2 * np.mean([k(x, y) for x in a for y in b])
     )
-    # Blocks of every partition average to the statistic of the whole.
-    keys = jax.random.split(jax.random.key(4), 400)
-    values = [kernel_distance(a, b, num_blocks=2, key=key).value for key in keys]
-    assert abs(np.mean(values) - expected) < 4 * np.std(values) / 20
+    assert _unbiased(a, b) == pytest.approx(expected, rel=1e-12)
 
 
 def test_order_by_class_does_not_matter(key):
@@ -67,7 +63,9 @@ def test_order_by_class_does_not_matter(key):
     a = np.sort(rng.normal(size=(1000, 1)), axis=0)
     b = np.sort(rng.normal(size=(1000, 1)), axis=0)[::-1]
     value, error = kernel_distance(a, b, key=key)
-    assert abs(value) < 4 * error < 0.5
+    assert abs(value) < 4 * error
+    # Unshuffled, the third moments of the blocks alone would make it larger than 5.
+    assert error < 0.5
 
 
 def test_refusals(key):
@@ -76,7 +74,7 @@ def test_refusals(key):
         kernel_distance(a, a, key=key)
     with pytest.raises(ValueError, match=r"`num_blocks` is 1"):
         kernel_distance(a, a, num_blocks=1, key=key)
-    with pytest.raises(ValueError, match=r"3 rows.*Draw more samples"):
+    with pytest.raises(ValueError, match=r"with 3 and 10 rows.*Draw more samples"):
         kernel_distance(a[:3], a, num_blocks=2, key=key)
     with pytest.raises(ValueError, match="3 features a row and `features_b` has 2"):
         kernel_distance(a, a[:, :2], num_blocks=2, key=key)

@@ -1,5 +1,7 @@
 """What every metric asks of its arrays before it computes anything."""
 
+import math
+
 import numpy as np
 from jaxtyping import Array, Shaped
 
@@ -37,7 +39,7 @@ def flatten(name: str, x: Shaped[AnyArray, "..."]) -> np.ndarray:
             f"`{name}` has shape {x.shape}, but a batch `(num, ...)` of arrays is"
             " expected. For scalars, pass `x[:, None]`; for a single array, `x[None]`."
         )
-    return as_features(name, x.reshape(len(x), -1))
+    return as_features(name, x.reshape(len(x), math.prod(x.shape[1:])))
 
 
 def check_finite(name: str, x: np.ndarray) -> None:

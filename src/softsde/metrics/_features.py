@@ -69,7 +69,9 @@ def extract_features(
     mesh = Mesh(np.array(devices), ("data",))
     split = NamedSharding(mesh, PartitionSpec("data"))
     # The weights may sit on one device, or on a training mesh.
-    fn = eqx.filter_shard(fn, NamedSharding(mesh, PartitionSpec()))
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    weights, rest = eqx.partition(fn, eqx.is_array)
+    fn = eqx.combine(jax.device_put(weights, everywhere), rest)
 
     features = []
     for start in range(0, len(images), batch_size):

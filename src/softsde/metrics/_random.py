@@ -6,5 +6,5 @@ from jaxtyping import PRNGKeyArray
 
 
 def host_generator(key: PRNGKeyArray) -> np.random.Generator:
-    """A NumPy generator seeded with 128 bits drawn from `key`."""
-    return np.random.default_rng(np.asarray(jax.random.bits(key, (4,))))
+    """A NumPy generator seeded with the words of `key`, which its seeding hashes."""
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)))

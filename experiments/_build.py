@@ -12,8 +12,6 @@ import numpy as np
 import optax
 
 import softsde as ss
-import softsde.data
-import softsde.train
 
 from ._config import Config, DataConfig, NetworkConfig, ProcessConfig
 

@@ -13,15 +13,17 @@ from ._config import PRESETS
 T = TypeVar("T")
 
 
-def with_presets(
-    kind: type[T], defaults: Mapping[str, T], description: str | None
-) -> T:
+def parse(command: type[T], module: str, description: str | None) -> T:
+    """Reads the options of a command."""
+    return tyro.cli(command, prog=f"python -m {module}", description=description)
+
+
+def parse_preset(defaults: Mapping[str, T], module: str, description: str | None) -> T:
     """Reads a command whose first word is the name of an experiment."""
-    del kind
-    return tyro.extras.overridable_config_cli(
-        {name: (PRESETS[name][0], default) for name, default in defaults.items()},
-        description=description,
+    kind = tyro.extras.subcommand_type_from_defaults(
+        defaults, {name: PRESETS[name].summary for name in defaults}
     )
+    return tyro.cli(kind, prog=f"python -m {module}", description=description)
 
 
 @contextlib.contextmanager
@@ -33,11 +35,11 @@ def plain_errors() -> Iterator[None]:
         sys.exit(f"\nerror: {error}")
 
 
-def wrote(folder: Path, *names: str) -> None:
+def wrote(*paths: Path) -> None:
     """Says what a command has left behind."""
-    print(f"\nWrote to {folder}/")
-    for name in names:
-        print(f"  {name}")
+    print("\nWrote")
+    for path in paths:
+        print(f"  {path}")
 
 
 def next_commands(*commands: str) -> None:

@@ -204,9 +204,17 @@ _CPU_OPTIMISER = OptimiserConfig(
     learning_rate=1e-3, schedule="cosine", warmup_steps=500, ema_decay=0.999
 )
 
-#: The experiments that have a name: `(what it is, config)`.
-PRESETS: dict[str, tuple[str, Config]] = {
-    "digits_blur": (
+
+@dataclass(frozen=True)
+class Preset:
+    """An experiment that has a name."""
+
+    summary: str
+    config: Config
+
+
+PRESETS: dict[str, Preset] = {
+    "digits_blur": Preset(
         "8x8 digits of scikit-learn: offline, minutes on a CPU.",
         Config(
             data=DataConfig("digits"),
@@ -218,7 +226,7 @@ PRESETS: dict[str, tuple[str, Config]] = {
             training=TrainingConfig(steps=3000, sample_every=1000),
         ),
     ),
-    "fashion_mnist_blur": (
+    "fashion_mnist_blur": Preset(
         "28x28 garments: hours on a CPU.",
         Config(
             data=DataConfig("fashion_mnist"),
@@ -228,7 +236,7 @@ PRESETS: dict[str, tuple[str, Config]] = {
             training=TrainingConfig(steps=20_000),
         ),
     ),
-    "mnist_blur": (
+    "mnist_blur": Preset(
         "28x28 handwritten digits: hours on a CPU.",
         Config(
             data=DataConfig("mnist"),
@@ -238,7 +246,7 @@ PRESETS: dict[str, tuple[str, Config]] = {
             training=TrainingConfig(steps=20_000),
         ),
     ),
-    "cifar10_blur": (
+    "cifar10_blur": Preset(
         "32x32 colour photographs, the paper's blur: for an accelerator.",
         Config(
             data=DataConfig("cifar10", flip=True),
@@ -254,8 +262,8 @@ PRESETS: dict[str, tuple[str, Config]] = {
             training=TrainingConfig(steps=1_000_000, sample_every=10_000),
         ),
     ),
-    "celeba_blur": (
-        "64x64 faces in a folder of pictures, the paper's settings: for an accelerator.",
+    "celeba_blur": Preset(
+        "64x64 faces in a folder, the paper's settings: for an accelerator.",
         Config(
             data=DataConfig("data/celeba", size=64, flip=True),
             process=ProcessConfig(max_blur=23.0, half_size=80),

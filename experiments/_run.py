@@ -9,12 +9,16 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+from tqdm.auto import tqdm
 
 import softsde as ss
-import softsde.train
 
 from . import _build
 from ._config import Config
+
+#: Models that come with the code, each in a folder of its own.
+PRETRAINED = Path(__file__).parent / "pretrained"
 
 _README = """\
 # {name}
@@ -59,13 +63,35 @@ class Model:
         """Of one image."""
         return self.network.shape
 
-    def sample(self, num: int, *, key, **options) -> ss.Samples:
+    def sample(
+        self, num: int, *, seed: int = 0, batch_size: int = 256, **options: Any
+    ) -> np.ndarray:
+        """Draws images, on all devices, with a progress bar.
+
+        **Arguments:**
+
+        - `num`: how many.
+        - `seed`: fixes them: the first 64 of 1000 are those of 64.
+        - `batch_size`: how many at once.
+        - `options`: of [`softsde.sample`][].
+
+        **Returns:** `(num, height, width, channels)`.
+        """
+        size, key = min(num, batch_size), jax.random.key(seed)
+        drawn = []
+        for batch in tqdm(range(-(-num // size)), unit=f" x {size} images"):
+            samples = self.sample_batch(size, jax.random.fold_in(key, batch), **options)
+            drawn.append(np.asarray(samples.x))
+        return np.concatenate(drawn)[:num]
+
+    def sample_batch(self, num: int, key: jax.Array, **options: Any) -> ss.Samples:
         """[`softsde.sample`][] with this process, denoiser and prior."""
         return ss.sample(
             self.process,
             self.denoiser,
             prior=self.prior,
             num_samples=num,
+            mesh=ss.train.make_mesh(),
             key=key,
             **options,
         )
@@ -150,16 +176,32 @@ def write_model(folder: Path, network: ss.nn.UNet, card: dict[str, Any]) -> None
     (folder / "model.json").write_text(text)
 
 
-def open_model(folder: Path) -> Model:
-    """The newest averaged weights of a run, with all that sampling needs.
+def locate(name_or_folder: str) -> Path:
+    """The folder of a run, or of a model that comes with the code.
 
-    **Raises:** `FileNotFoundError` where the folder is no run, or has no model yet.
+    **Raises:** `FileNotFoundError` where it is neither.
     """
-    if not (folder / "config.json").exists():
-        raise FileNotFoundError(
-            f"{folder} is not the folder of a run: it has no config.json. "
-            "Make one with `python -m experiments.train fashion_mnist_blur`."
-        )
+    shipped = sorted(path.parent.name for path in PRETRAINED.glob("*/config.json"))
+    if name_or_folder in shipped:
+        return PRETRAINED / name_or_folder
+    folder = Path(name_or_folder)
+    if (folder / "config.json").exists():
+        return folder
+    runs = sorted(str(path.parent) for path in Path("runs").glob("*/config.json"))
+    state = "holds no run (no config.json)" if folder.is_dir() else "does not exist"
+    raise FileNotFoundError(
+        f"{folder} {state}. Runs here: {', '.join(runs) or 'none'}. Models that come "
+        f"with the code: {', '.join(shipped) or 'none'}. Make a run with "
+        "`python -m experiments.train fashion_mnist_blur`."
+    )
+
+
+def open_model(name_or_folder: str) -> Model:
+    """The newest averaged weights of a run, or a model that comes with the code.
+
+    **Raises:** `FileNotFoundError` where there is no such run, or no model in it yet.
+    """
+    folder = locate(name_or_folder)
     config = Config.load(folder / "config.json")
     if not (folder / "model.eqx").exists():
         raise FileNotFoundError(
@@ -168,8 +210,11 @@ def open_model(folder: Path) -> Model:
             "`--training.sample-every`."
         )
     card = ss.train.read_metadata(folder / "model.eqx")
-    shape = tuple(card["shape"])
+    height, width, channels = card["shape"]
+    shape = (height, width, channels)
     like = eqx.filter_eval_shape(_build.make_network, config.network, shape)
+    if (folder / "card.json").exists():
+        card = json.loads((folder / "card.json").read_text())
     return Model(
         config,
         read_process(folder, config, shape),
@@ -177,6 +222,18 @@ def open_model(folder: Path) -> Model:
         load_prior(folder / "prior.eqx"),
         card,
     )
+
+
+def output_folder(name_or_folder: str) -> Path:
+    """Where commands write by default: beside the run, never into the code."""
+    folder = locate(name_or_folder)
+    inside = folder.is_relative_to(PRETRAINED)
+    return Path("runs") / folder.name if inside else folder
+
+
+def scale(shape: tuple[int, int, int]) -> int:
+    """How many times to enlarge images in a picture of many."""
+    return max(1, 56 // shape[0])
 
 
 def count_parameters(network: Any) -> int:

@@ -13,9 +13,6 @@ import jax
 import tyro
 
 import softsde as ss
-import softsde.data
-import softsde.plotting
-import softsde.train
 
 from . import _build, _cli, _run
 from ._config import PRESETS, Config
@@ -71,7 +68,7 @@ def train(config: Config, folder: Path) -> ss.train.FitResult:
         ss.plotting.save_grid(
             folder / "samples" / f"step_{step:06d}.png",
             drawn.x,
-            scale=2,
+            scale=_run.scale(source.shape),
             title=f"step {step}, {config.sampling.steps} sampling steps, uncurated",
         )
         if (folder / "metrics.jsonl").stat().st_size > 0:
@@ -111,20 +108,18 @@ def train(config: Config, folder: Path) -> ss.train.FitResult:
 
 def main() -> None:
     with _cli.plain_errors():
-        command = _cli.with_presets(
-            Train,
-            {name: Train(c, Path("runs") / name) for name, (_, c) in PRESETS.items()},
-            __doc__,
-        )
+        defaults = {n: Train(p.config, Path("runs") / n) for n, p in PRESETS.items()}
+        command = _cli.parse_preset(defaults, "experiments.train", __doc__)
         result = train(command.config, command.folder)
         folder = command.folder
-        _cli.wrote(folder, "model.eqx", "samples/", "loss.png", "README.md")
+        _cli.wrote(*(folder / n for n in ("model.eqx", "samples", "loss.png")))
         if result.reason == "out of time":
             _cli.next_commands("the same command again, to go on training")
-        _cli.next_commands(
-            f"python -m experiments.sample {folder}",
-            f"python -m experiments.evaluate {folder}",
-        )
+        else:
+            _cli.next_commands(
+                f"python -m experiments.sample {folder}",
+                f"python -m experiments.evaluate {folder}",
+            )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,191 @@
+"""Train a small classifier: `python -m experiments.classifier fashion_mnist`.
+
+Its penultimate layer is the space in which `experiments.evaluate` compares samples with
+data. A few minutes on a CPU.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import equinox as eqx
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+
+import softsde as ss
+
+from . import _cli, _run
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a classifier, or go on training it."""
+
+    source: Annotated[str, tyro.conf.Positional]
+    """`digits`, `mnist`, `fashion_mnist`, `cifar10`, or one's own labelled images."""
+    folder: Path | None = None
+    """Where to write; by default runs/classifier_SOURCE."""
+    epochs: float = 8.0
+    """How often each image is seen."""
+    batch_size: int = 128
+    """Images a step."""
+    learning_rate: float = 2e-3
+    """At its peak, after which it falls to zero."""
+    shift: int = 1
+    """Images are moved by up to so many pixels, at random, each time they are seen."""
+    flip: bool = False
+    """Whether to mirror half of the images; for garments and photographs."""
+    widths: tuple[int, ...] = (16, 32, 64)
+    """Channels of each level, finest first."""
+    num_features: int = 64
+    """Length of the penultimate layer."""
+    seed: int = 0
+    """Of weights, order and augmentation."""
+
+
+@dataclass(frozen=True)
+class Shift(grain.transforms.RandomMap):
+    """Moves an image by up to `pixels` in each direction; black comes in."""
+
+    pixels: int
+
+    def random_map(self, element: dict[str, Any], rng: np.random.Generator) -> Any:
+        image, pixels = element["image"], self.pixels
+        height, width, _ = image.shape
+        top, left = rng.integers(0, 2 * pixels + 1, size=2)
+        padded = np.pad(image, ((pixels, pixels), (pixels, pixels), (0, 0)))
+        return element | {"image": padded[top : top + height, left : left + width]}
+
+
+def loss_fn(classifier, batch, *, key):
+    """Cross-entropy, with the accuracy beside it."""
+    keys = jax.random.split(key, len(batch["label"]))
+    logits = jax.vmap(lambda x, k: classifier(x, key=k))(batch["image"], keys)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+    right = jnp.argmax(logits, axis=-1) == batch["label"]
+    return jnp.mean(losses), {"accuracy": jnp.mean(right.astype(logits.dtype))}
+
+
+def make_classifier(card: dict[str, Any], seed: int = 0) -> ss.nn.Classifier:
+    """A new classifier of the kind that a card describes."""
+    return ss.nn.Classifier(
+        tuple(card["shape"]),
+        num_classes=card["num_classes"],
+        widths=card["widths"],
+        num_features=card["num_features"],
+        key=jax.random.key(seed),
+    )
+
+
+def train(command: Train) -> tuple[Path, dict[str, Any]]:
+    """Trains, tests, and gives the file of the weights and its card."""
+    source = ss.data.load(command.source)
+    test = ss.data.load(command.source, "test")
+    if source.class_names is None and source.labels.min() < 0:
+        raise ValueError(f"{command.source} has no labels to learn.")
+    name = Path(command.source).stem
+    folder = command.folder or Path("runs") / f"classifier_{name}"
+    num_steps = max(1, round(command.epochs * len(source) / command.batch_size))
+    card = {
+        "source": command.source,
+        "shape": source.shape,
+        "num_classes": source.num_classes,
+        "widths": command.widths,
+        "num_features": command.num_features,
+        "steps": num_steps,
+        "batch_size": command.batch_size,
+        "learning_rate": command.learning_rate,
+        "shift": command.shift,
+        "flip": command.flip,
+        "seed": command.seed,
+    }
+    transforms: list[grain.transforms.RandomMap] = []
+    if command.shift:
+        transforms.append(Shift(command.shift))
+    if command.flip:
+        transforms.append(ss.data.RandomFlip())
+    optimiser = ss.train.make_optimiser(
+        command.learning_rate,
+        schedule="cosine",
+        warmup_steps=min(100, num_steps // 10),
+        total_steps=num_steps,
+        weight_decay=1e-4,
+    )
+    result = ss.train.fit(
+        ss.train.TrainState.create(
+            make_classifier(card, command.seed),
+            optimiser,
+            key=jax.random.key(command.seed),
+        ),
+        ss.data.make_loader(
+            source, command.batch_size, seed=command.seed, transforms=transforms
+        ),
+        ss.train.make_train_step(
+            loss_fn, optimiser, ema_decay=0.99, mesh=ss.train.make_mesh()
+        ),
+        num_steps=num_steps,
+        folder=folder,
+        config=card,
+        checkpoint_every=None,
+        checkpoint_seconds=60,
+    )
+    classifier = result.state.ema
+    logits = ss.metrics.extract_features(classifier, ss.data.to_array(test))
+    accuracy = float(np.mean(logits.argmax(axis=1) == ss.data.to_labels(test)))
+    card |= {
+        "test_accuracy": accuracy,
+        "test_images": len(test),
+        "seconds": round(result.seconds, 1),
+        "commit": _run.commit(),
+    }
+    ss.train.save_model(folder / "classifier.eqx", classifier, metadata=card)
+    (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    print(f"test accuracy {accuracy:.2%} on {len(test)} images")
+    return folder / "classifier.eqx", card
+
+
+def load(path: Path) -> tuple[ss.nn.Classifier, dict[str, Any]]:
+    """The classifier in a file that this command wrote, and its card."""
+    card = ss.train.read_metadata(path)
+    like = eqx.filter_eval_shape(make_classifier, card)
+    return ss.train.load_model(path, like), card
+
+
+def find(source: str) -> Path:
+    """The file of a classifier of a data set: one's own, or one that is shipped.
+
+    **Raises:** `FileNotFoundError` where there is none.
+    """
+    name = f"classifier_{Path(source).stem}"
+    paths = [
+        Path("runs") / name / "classifier.eqx",
+        _run.PRETRAINED / f"{name}.eqx",
+    ]
+    for path in paths:
+        if path.exists():
+            return path
+    raise FileNotFoundError(
+        f"There is no classifier of {source} to compare images with; looked for "
+        f"{' and '.join(map(str, paths))}. Train one with `python -m "
+        f"experiments.classifier {source}`, or compare pixels with "
+        "`--classifier pixels`."
+    )
+
+
+def main() -> None:
+    with _cli.plain_errors():
+        command = _cli.parse(Train, "experiments.classifier", __doc__)
+        path, _ = train(command)
+        _cli.wrote(path, path.with_name("card.json"), path.with_name("metrics.jsonl"))
+        _cli.next_commands(
+            f"python -m experiments.evaluate RUN --classifier {path}",
+        )
+
+
+if __name__ == "__main__":
+    main()

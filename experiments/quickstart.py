@@ -1,0 +1,70 @@
+"""The whole way in five minutes: `python -m experiments.quickstart`.
+
+Trains a soft-blur model of the 8x8 digits that come with scikit-learn, draws samples,
+measures them, and writes pictures. Needs no network and no accelerator.
+"""
+
+import dataclasses
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import _cli, classifier, evaluate, sample, train
+from ._config import PRESETS
+
+
+@dataclass(frozen=True)
+class Quickstart:
+    """Train, sample and evaluate on digits."""
+
+    folder: Path = Path("runs/quickstart")
+    """Where to write; a run that is there already is resumed."""
+    steps: int = 1500
+    """Training steps; more are better and take longer."""
+    num: int = 500
+    """Samples to measure."""
+    again: bool = False
+    """Whether to start over where the folder holds a run."""
+
+
+def quickstart(command: Quickstart) -> list[Path]:
+    """Does it all, and gives the pictures to look at."""
+    if command.again and (command.folder / "config.json").exists():
+        shutil.rmtree(command.folder)
+    config = PRESETS["digits_blur"].config
+    training = dataclasses.replace(
+        config.training, steps=command.steps, sample_every=command.steps
+    )
+    print("1/4 Training a model of digits under blur and noise")
+    train.train(dataclasses.replace(config, training=training), command.folder)
+    print("2/4 Training a classifier to measure it with")
+    judge, _ = classifier.train(
+        classifier.Train("digits", folder=command.folder / "classifier", epochs=30.0)
+    )
+    print("3/4 Drawing samples")
+    run = str(command.folder)
+    pictures = sample.sample(sample.Sample(run))
+    print("4/4 Measuring them")
+    folder, report = evaluate.evaluate(
+        evaluate.Evaluate(run, num=command.num, classifier=str(judge))
+    )
+    print(evaluate.table(report))
+    return [*pictures, folder / "neighbours.png", folder / "evaluation.json"]
+
+
+def main() -> None:
+    began = time.monotonic()
+    with _cli.plain_errors():
+        command = _cli.parse(Quickstart, "experiments.quickstart", __doc__)
+        paths = quickstart(command)
+        print(f"\n{time.monotonic() - began:.0f} s in all.")
+        _cli.wrote(*paths)
+        _cli.next_commands(
+            f"python -m experiments.sample {command.folder} --steps 30",
+            "python -m experiments.train fashion_mnist_blur",
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Draw samples from a model: `python -m experiments.sample RUN`.
+
+RUN is a run folder, such as runs/fashion_mnist_blur, or the name of a model that comes
+with the code. Writes a picture, the images themselves, and the way of four of them from
+the prior to the image.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import jax
+import numpy as np
+import tyro
+
+import softsde as ss
+
+from . import _cli, _run
+from ._solvers import SolverConfig
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Draw samples from a model."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """A run folder, or the name of a model that comes with the code."""
+    num: int = 64
+    """How many images."""
+    sampler: Annotated[SolverConfig, tyro.conf.arg(name="")] = field(
+        default_factory=SolverConfig
+    )
+    seed: int = 0
+    """Other seeds, other images."""
+    folder: Path | None = None
+    """Where to write; by default `drawn/` in the run folder."""
+
+
+def sample(command: Sample) -> list[Path]:
+    """Draws, and gives the paths written."""
+    if command.num < 1:
+        raise ValueError(f"`--num` is {command.num}; expected at least 1.")
+    model = _run.open_model(command.run)
+    folder = command.folder or _run.output_folder(command.run) / "drawn"
+    folder.mkdir(parents=True, exist_ok=True)
+    options = command.sampler.options()
+    images = model.sample(command.num, seed=command.seed, **options)
+
+    # The first samples again, now with the way that they took.
+    key = jax.random.fold_in(jax.random.key(command.seed), 0)
+    way = model.sample_batch(4, key, save_trajectory=True, **options)
+    assert way.trajectory is not None and way.predictions is not None
+    rows = np.stack([way.trajectory, way.predictions], axis=1)
+
+    stem = f"{command.sampler.label}_seed{command.seed}"
+    scale = _run.scale(model.shape)
+    picture = ss.plotting.save_grid(
+        folder / f"{stem}.png",
+        images[:256],
+        columns=8 if command.num <= 64 else 16,
+        scale=scale,
+        title=f"{command.num} samples, {command.sampler.steps} steps, uncurated",
+    )
+    strip = ss.plotting.save_png(
+        folder / f"{stem}_way.png",
+        ss.plotting.trajectory_strip(
+            rows.reshape(-1, *rows.shape[2:]), frames=12, scale=scale
+        ),
+        title="from prior to sample: the state, and below it the prediction",
+    )
+    np.savez_compressed(folder / f"{stem}.npz", images=images)
+    return [picture, strip, folder / f"{stem}.npz"]
+
+
+def main() -> None:
+    with _cli.plain_errors():
+        command = _cli.parse(Sample, "experiments.sample", __doc__)
+        _cli.wrote(*sample(command))
+        _cli.next_commands(
+            f"python -m experiments.sample {command.run} --seed {command.seed + 1}",
+            f"python -m experiments.evaluate {command.run}",
+        )
+
+
+if __name__ == "__main__":
+    main()

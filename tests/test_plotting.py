@@ -148,8 +148,8 @@ def test_neighbours_are_in_the_row_of_their_sample(tmp_path):
     )  # fmt: skip
     pixels, info = read(path)
     assert info["Title"] == "n"
-    top = pixels.shape[0] - 2 * (40 + 15 + 2)
-    middles = pixels[[top + 20, top + 20 + 57]][:, [22, 64, 106]]
+    top = pixels.shape[0] - 2 * (40 + 16 + 2)
+    middles = pixels[[top + 20, top + 20 + 58]][:, [22, 64, 106]]
     np.testing.assert_array_equal(middles, [[0, 1, 2], [10, 11, 12]])
     # One neighbour each may do without its axis, and the title says the space.
     path = plot_neighbours(samples, neighbours[:, 0], path, space="classifier features")

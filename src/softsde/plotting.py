@@ -440,8 +440,8 @@ def _widen(array: UInt8[np.ndarray, "height *_"], width: int) -> np.ndarray:
 def _text(text: str) -> UInt8[np.ndarray, "height width"]:
     """A line of black text on white, as wide as it needs."""
     pillow = _pillow()
-    font = pillow.ImageFont.load_default(size=11)
-    size = (math.ceil(font.getlength(text)) + 2, 15)
+    font = pillow.ImageFont.load_default(size=12)
+    size = (math.ceil(font.getlength(text)) + 2, 16)
     canvas = pillow.Image.new("L", size, _PAPER)
     pillow.ImageDraw.Draw(canvas).text((1, 0), text, fill=0, font=font)
     return np.array(canvas)

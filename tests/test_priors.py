@@ -1,0 +1,77 @@
+"""The Gaussian prior against the moments of corrupted data and SciPy's density."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+import softsde as ss
+
+SHAPE = (3, 4, 1)
+
+
+@pytest.fixture
+def process(x64):
+    return ss.soft_blur(SHAPE, max_blur=3.0, sigma_max=0.3)
+
+
+@pytest.fixture
+def data(x64):
+    return np.random.default_rng(0).uniform(size=(200, *SHAPE))
+
+
+def ended(process, data):
+    out = jax.vmap(lambda x: process.apply(1.0, x))(jnp.asarray(data))
+    return np.asarray(out).reshape(len(data), -1)
+
+
+def covariance(process, data):
+    return np.cov(ended(process, data).T) + 0.3**2 * np.eye(12)
+
+
+def test_its_moments_are_those_of_corrupted_data(process, data):
+    prior = ss.GaussianPrior.fit(process, data, rank=12)
+    factors = np.asarray(prior.factors).reshape(12, -1)
+    np.testing.assert_allclose(
+        prior.mean.reshape(-1), ended(process, data).mean(0), atol=1e-12
+    )
+    np.testing.assert_allclose(
+        factors.T @ factors + 0.3**2 * np.eye(12), covariance(process, data), atol=1e-12
+    )
+
+
+def test_log_density(process, data, key):
+    prior = ss.GaussianPrior.fit(process, data, rank=12)
+    x = jax.random.normal(key, SHAPE)
+    truth = scipy.stats.multivariate_normal(
+        ended(process, data).mean(0), covariance(process, data)
+    )
+    expected = truth.logpdf(np.asarray(x).reshape(-1))
+    assert float(prior.log_prob(x)) == pytest.approx(expected, abs=1e-9)
+
+
+def test_few_directions_are_enough(process, data):
+    """The default drops directions a hundred times smaller than the noise, no more."""
+    prior = ss.GaussianPrior.fit(process, data)
+    assert 1 <= prior.factors.shape[0] < 12
+    factors = np.asarray(prior.factors).reshape(prior.factors.shape[0], -1)
+    lost = covariance(process, data) - (factors.T @ factors + 0.3**2 * np.eye(12))
+    assert np.linalg.norm(lost, 2) <= (1e-2 * 0.3) ** 2
+
+
+def test_draws_have_its_moments(process, data, key):
+    """Mahalanobis distances of 4,000 draws: mean 12, four standard errors."""
+    prior = ss.GaussianPrior.fit(process, data, rank=12)
+    drawn = jax.vmap(prior.sample)(jax.random.split(key, 4000)).reshape(4000, -1)
+    away = np.asarray(drawn) - ended(process, data).mean(0)
+    white = np.linalg.solve(covariance(process, data), away.T)
+    distances = (away.T * white).sum(0)
+    assert distances.mean() == pytest.approx(12, abs=4 * np.sqrt(24 / 4000))
+    assert distances.var() == pytest.approx(24, rel=0.2)
+
+
+def test_mistakes_are_named(process, data):
+    with pytest.raises(ValueError, match="at least two samples, got 1"):
+        ss.GaussianPrior.fit(process, data[:1])
+    with pytest.raises(ValueError, match="not finite"):
+        ss.GaussianPrior.fit(process, data * np.nan)

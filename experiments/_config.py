@@ -219,7 +219,9 @@ PRESETS: dict[str, Preset] = {
         Config(
             data=DataConfig("digits"),
             process=ProcessConfig(max_blur=5.0),
-            network=NetworkConfig(base_channels=32, channel_multipliers=(1, 2)),
+            network=NetworkConfig(
+                base_channels=32, channel_multipliers=(1, 2), blocks_per_level=1
+            ),
             optimiser=OptimiserConfig(
                 learning_rate=2e-3, schedule="cosine", warmup_steps=100, ema_decay=0.995
             ),

@@ -33,11 +33,17 @@ def quickstart(command: Quickstart) -> list[Path]:
     if command.again and (command.folder / "config.json").exists():
         shutil.rmtree(command.folder)
     config = PRESETS["digits_blur"].config
-    training = dataclasses.replace(
-        config.training, steps=command.steps, sample_every=command.steps
+    config = dataclasses.replace(
+        config,
+        training=dataclasses.replace(
+            config.training, steps=command.steps, sample_every=command.steps
+        ),
+        optimiser=dataclasses.replace(
+            config.optimiser, warmup_steps=command.steps // 10
+        ),
     )
     print("1/4 Training a model of digits under blur and noise")
-    train.train(dataclasses.replace(config, training=training), command.folder)
+    train.train(config, command.folder)
     print("2/4 Training a classifier to measure it with")
     judge, _ = classifier.train(
         classifier.Train("digits", folder=command.folder / "classifier", epochs=30.0)

@@ -30,12 +30,14 @@ class Train:
 def train(config: Config, folder: Path) -> ss.train.FitResult:
     """Trains until the config's number of steps, from wherever the folder stands."""
     began = time.monotonic()
+    # What can be wrong with a config shows here, before anything is written.
     source = _build.make_source(config.data)
-    process, prior = _run.start(folder, config, source)
     network = _build.make_network(config.network, source.shape)
-    parameters = _run.count_parameters(network)
     optimiser = _build.make_optimiser(config)
+    loader = _build.make_loader(source, config)
     mesh = ss.train.make_mesh()
+    process, prior = _run.start(folder, config, source)
+    parameters = _run.count_parameters(network)
     print(
         f"{source}\n{parameters:,} parameters, {mesh.size} {jax.default_backend()} "
         f"device(s), batches of {config.training.batch_size}; writing to {folder}/"
@@ -78,7 +80,7 @@ def train(config: Config, folder: Path) -> ss.train.FitResult:
         ss.train.TrainState.create(
             network, optimiser, key=jax.random.key(config.training.seed)
         ),
-        _build.make_loader(source, config),
+        loader,
         ss.train.make_train_step(
             _build.make_loss(config, process),
             optimiser,

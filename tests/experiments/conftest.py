@@ -1,0 +1,21 @@
+"""One tiny run on the digits, shared by the tests that read a run."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+# The experiments are commands of the checkout, not a part of the installed package.
+sys.path.append(str(Path(__file__).parents[2]))
+
+from tiny_run import tiny
+
+from experiments import train
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory) -> Path:
+    """A finished run folder."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    train.train(tiny(), folder)
+    return folder

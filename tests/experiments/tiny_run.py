@@ -1,0 +1,30 @@
+"""The smallest run that there is, for the tests of the commands."""
+
+import dataclasses
+
+from experiments._config import PRESETS, Config, NetworkConfig, SamplingConfig
+
+
+def tiny(**changes) -> Config:
+    """The digits' preset, as small as it can be."""
+    preset = PRESETS["digits_blur"].config
+    config = dataclasses.replace(
+        preset,
+        network=NetworkConfig(8, channel_multipliers=(1,), blocks_per_level=1),
+        process=dataclasses.replace(preset.process, levels="geometric"),
+        sampling=SamplingConfig(num=4, steps=2),
+        optimiser=dataclasses.replace(
+            preset.optimiser, schedule="constant", warmup_steps=2
+        ),
+        training=dataclasses.replace(
+            preset.training, steps=6, batch_size=16, sample_every=4, log_every=2
+        ),
+    )
+    return dataclasses.replace(config, **changes)
+
+
+def steps(config: Config, number: int) -> Config:
+    """The same config with another number of steps."""
+    return dataclasses.replace(
+        config, training=dataclasses.replace(config.training, steps=number)
+    )

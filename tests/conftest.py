@@ -11,6 +11,7 @@ os.environ["XLA_FLAGS"] = (
 )
 
 import jax
+import jaxtyping
 import pytest
 
 jax.config.update("jax_platforms", "cpu")
@@ -29,3 +30,11 @@ def x64():
     """Double precision, for comparison with closed-form truth."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def as_a_user():
+    """Without the run-time type checker: what somebody sees who does not run it."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

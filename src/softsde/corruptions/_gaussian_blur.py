@@ -70,7 +70,7 @@ class GaussianBlur(AbstractCorruption):
     !!! example
 
         ```python
-        blur = ss.corruptions.GaussianBlur((32, 32, 3))
+        blur = ss.corruptions.GaussianBlur((28, 28, 1))
         blurred = blur.apply(2.0, image)
         ```
 

@@ -10,5 +10,9 @@ from ._clock import (
     FlowClock as FlowClock,
     PaperClock as PaperClock,
 )
-from ._control import ReverseControlTerm as ReverseControlTerm
+from ._control import (
+    Control as Control,
+    ControlField as ControlField,
+    ReverseControlTerm as ReverseControlTerm,
+)
 from ._reverse import probability_flow as probability_flow, reverse_sde as reverse_sde

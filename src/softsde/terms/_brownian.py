@@ -33,8 +33,9 @@ def _increment(path, clock, s0, s1):
     return path.evaluate(clock(s0), clock(s1))
 
 
-@_increment.register
-def _(path: diffrax.UnsafeBrownianPath, clock, s0, s1):
+@_increment.register(diffrax.UnsafeBrownianPath)
+def rescaled_increment(path, clock, s0, s1):
+    """For paths that know increments only."""
     s0, s1 = jnp.asarray(s0), jnp.asarray(s1)
     spread = jnp.sqrt(clock.increment(s0, s1) / (s1 - s0))
     drawn = jnp.asarray(path.evaluate(s0, s1))

@@ -1,0 +1,54 @@
+"""Brownian motion on a clock: right in law, and one path for all step sizes."""
+
+import diffrax
+import jax
+import numpy as np
+import pytest
+
+import softsde as ss
+from softsde.terms import ClockedBrownianPath, CustomClock, FlowClock, PaperClock
+
+
+@pytest.fixture
+def clock(x64):
+    return PaperClock(ss.ve(0.01, 50.0))
+
+
+def test_the_papers_clock(clock):
+    early, late = (0.01 * 5000**0.8) ** 2, (0.01 * 5000**0.3) ** 2
+    assert float(clock.increment(0.2, 0.7)) == pytest.approx(early - late, rel=1e-12)
+    assert float(clock(0.0)) == 0
+    assert float(clock(1.0)) == pytest.approx(50.0**2 - 0.01**2, rel=1e-12)
+    assert float(FlowClock().increment(0.2, 0.7)) == 0
+    custom = CustomClock(lambda s: 3 + 2 * s)
+    assert float(custom(0.0)) == 0
+    assert float(custom.increment(0.2, 0.7)) == pytest.approx(1.0)
+
+
+def test_small_increments_of_a_large_clock_survive_single_precision():
+    """Near the data the clock stands at 2,500 and moves by 1e-6 a step."""
+    clock = PaperClock(ss.ve(0.01, 50.0))
+    exact = (0.01 * 5000**1e-3) ** 2 - 0.01**2
+    got = clock.increment(np.float32(1 - 1e-3), np.float32(1.0))
+    assert float(got) == pytest.approx(exact, rel=2e-3)
+
+
+def test_variance_of_an_increment(clock, key):
+    """Of 20,000 draws, within four standard errors (sqrt(2 / n)) of the clock's."""
+    keys = jax.random.split(key, 20_000)
+
+    def draw(key):
+        path = diffrax.UnsafeBrownianPath((), key)
+        return ClockedBrownianPath(path, clock).increment(0.2, 0.7)
+
+    drawn = jax.vmap(draw)(keys)
+    ratio = float((drawn**2).mean() / clock.increment(0.2, 0.7))
+    assert ratio == pytest.approx(1, abs=4 * np.sqrt(2 / 20_000))
+
+
+def test_a_tree_gives_one_path_whatever_the_steps(clock, key):
+    tree = diffrax.VirtualBrownianTree(0.0, float(clock(1.0)), 1e-4, (2,), key)
+    path = ClockedBrownianPath(tree, clock)
+    whole = path.increment(0.1, 0.9)
+    parts = path.increment(0.1, 0.33) + path.increment(0.33, 0.9)
+    np.testing.assert_allclose(whole, parts, atol=1e-10)

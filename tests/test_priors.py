@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+
 import softsde as ss
 
 SHAPE = (3, 4, 1)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
+
 import softsde as ss
 
 SHAPE = (3, 2, 1)

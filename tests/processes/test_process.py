@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 import softsde as ss
 from softsde.oracles import GaussianOracle
 
@@ -80,7 +81,9 @@ def test_diffusion_is_the_growth_of_the_variance(process):
     for t in TIMES:
         h = 1e-6
         growth = (process.sigma(t + h) ** 2 - process.sigma(t - h) ** 2) / (2 * h)
-        assert float(process.diffusion(t) ** 2) == pytest.approx(float(growth), rel=1e-8)
+        assert float(process.diffusion(t) ** 2) == pytest.approx(
+            float(growth), rel=1e-8
+        )
 
 
 def test_ve_is_that_of_score_sde(x64):
@@ -104,11 +107,10 @@ def test_soft_blur_is_the_papers():
     np.testing.assert_array_equal(process.apply(0.0, image), image)
 
 
-def test_mistakes_are_named():
+def test_mistakes_are_named(as_a_user):
     blur = ss.corruptions.GaussianBlur((DIM,))
     constant = ss.schedules.Constant(0.1)
-    # Under the tests, the type checker is first to say so.
-    with pytest.raises(TypeError, match="noise"):
+    with pytest.raises(TypeError, match="`noise`; expected"):
         ss.Process(blur, constant, lambda t: t)  # pyright: ignore
     with pytest.raises(ValueError, match="`t0` < `t1`"):
         ss.Process(blur, constant, constant, t0=1.0, t1=0.0)

@@ -5,6 +5,7 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from softsde import schedules
 from softsde.schedules import Constant, Geometric, PiecewiseLinear, TwoPhase
 

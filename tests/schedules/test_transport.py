@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import scipy.spatial.distance
+
 from softsde.corruptions import GaussianBlur
 from softsde.schedules import transport_schedule
 

@@ -16,18 +16,35 @@ class SolverConfig:
     """The Momentum Sampler, or the Naive one: predict, then corrupt again."""
     noise_clock: Literal["paper", "flow"] = "paper"
     """Noise of the reverse SDE, or none: the probability flow (momentum only)."""
+    churn: float = 0.0
+    """Noise above the paper's, in units of the noise's variance over the whole way; 0
+    is the paper's sampler. It renews the noise while the blur recedes, which cleans
+    the texture. Keep it below the number of steps (momentum and paper only)."""
 
-    def options(self) -> dict[str, Any]:
-        """As arguments of [`softsde.sample`][]."""
+    def __post_init__(self):
+        if self.churn < 0:
+            raise ValueError(f"`--churn` is {self.churn}; expected at least 0.")
+        if self.churn and (self.solver, self.noise_clock) != ("momentum", "paper"):
+            raise ValueError(
+                "`--churn` adds noise to the Momentum Sampler's: it goes with "
+                "`--solver momentum --noise-clock paper`."
+            )
+
+    def options(self, process: ss.Process) -> dict[str, Any]:
+        """As arguments of [`softsde.sample`][] for a process."""
         solvers = {"momentum": ss.Momentum, "naive": ss.Naive}
+        clock = self.noise_clock
+        if self.churn:
+            clock = ss.terms.ChurnClock(process, self.churn)
         return {
             "num_steps": self.steps,
             "solver": solvers[self.solver](),
-            "noise_clock": self.noise_clock,
+            "noise_clock": clock,
         }
 
     @property
     def label(self) -> str:
         """For file names."""
         clock = "" if self.noise_clock == "paper" else f"_{self.noise_clock}"
+        clock += f"_churn{self.churn:g}" if self.churn else ""
         return f"{self.solver}{clock}_{self.steps}_steps"

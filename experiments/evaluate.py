@@ -177,7 +177,8 @@ def evaluate(command: Evaluate) -> tuple[Path, dict[str, Any]]:
     folder = command.folder or _run.output_folder(command.run) / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
 
-    images = model.sample(command.num, seed=command.seed, **command.sampler.options())
+    options = command.sampler.options(model.process)
+    images = model.sample(command.num, seed=command.seed, **options)
     # Real images lie in [0, 1]; a little noise outside is not a difference to count.
     images = np.clip(images, 0, 1)
     reference = open_reference(source, command.reference, space)

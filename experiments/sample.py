@@ -43,7 +43,7 @@ def sample(command: Sample) -> list[Path]:
     model = _run.open_model(command.run)
     folder = command.folder or _run.output_folder(command.run) / "drawn"
     folder.mkdir(parents=True, exist_ok=True)
-    options = command.sampler.options()
+    options = command.sampler.options(model.process)
     images = model.sample(command.num, seed=command.seed, **options)
 
     # The first samples again, now with the way that they took.

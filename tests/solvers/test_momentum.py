@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import softsde as ss
-from softsde.terms import ClockedBrownianPath, ReverseControlTerm
+from softsde.terms import ChurnClock, ClockedBrownianPath, ReverseControlTerm
 from softsde.terms._clock import make_clock
 
 from ._paths import TablePath
@@ -134,9 +134,11 @@ def moments_error(process, oracle, clock, steps):
     )
 
 
-@pytest.mark.parametrize("clock", ["paper", "flow", lambda s: 0.3 * s])
-def test_moments_converge_at_first_order(process, oracle, clock):
+@pytest.mark.parametrize("name", ["paper", "flow", "own", "churn"])
+def test_moments_converge_at_first_order(process, oracle, name):
     """To the data's, for the paper's clock, for none, and for noise of one's own."""
+    clocks = {"own": lambda s: 0.3 * s, "churn": ChurnClock(process, 3.0)}
+    clock = clocks.get(name, name)
     errors = [moments_error(process, oracle, clock, n) for n in STEPS]
     slope = -np.polyfit(np.log(STEPS), np.log(errors), 1)[0]
     assert slope == pytest.approx(1, abs=0.15)

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 import softsde as ss
-from softsde.terms import ClockedBrownianPath, CustomClock, FlowClock, PaperClock
+from softsde.terms import (
+    ChurnClock,
+    ClockedBrownianPath,
+    CustomClock,
+    FlowClock,
+    PaperClock,
+)
 
 
 @pytest.fixture
@@ -23,6 +29,22 @@ def test_the_papers_clock(clock):
     custom = CustomClock(lambda s: 3 + 2 * s)
     assert float(custom(0.0)) == 0
     assert float(custom.increment(0.2, 0.7)) == pytest.approx(1.0)
+
+
+def test_churn_adds_to_the_papers_clock(x64):
+    """Where sigma rests, in proportion to the time; elsewhere as sigma^2 does."""
+    process = ss.soft_blur((4, 4, 1))
+    clock = ChurnClock(process, 20.0)
+    # Blur phase, s in [0, 0.8]: the paper's clock rests, 20 * 0.1^2 a unit of time.
+    assert float(clock.increment(0.1, 0.6)) == pytest.approx(20 * 0.01 * 0.5)
+    # All of it: the integral of sigma^2 over the growth is (b^2 - a^2) f / 2 ln(b / a).
+    growth = (0.1**2 - 0.01**2) * 0.2 / (2 * np.log(10))
+    total = (0.1**2 - 0.01**2) + 20 * (0.8 * 0.1**2 + growth)
+    assert float(clock(1.0)) == pytest.approx(total, rel=1e-3)
+    parts = clock.increment(0.0, 0.37) + clock.increment(0.37, 1.0)
+    assert float(parts) == pytest.approx(float(clock(1.0)), rel=1e-12)
+    with pytest.raises(ValueError, match=r"churn=-1\.0"):
+        ChurnClock(process, -1.0)
 
 
 def test_small_increments_of_a_large_clock_survive_single_precision():

@@ -6,6 +6,7 @@ Solvers see a process only through these.
 from ._brownian import ClockedBrownianPath as ClockedBrownianPath
 from ._clock import (
     AbstractNoiseClock as AbstractNoiseClock,
+    ChurnClock as ChurnClock,
     CustomClock as CustomClock,
     FlowClock as FlowClock,
     PaperClock as PaperClock,

@@ -76,3 +76,18 @@ def test_mistakes_are_named(process, data):
         ss.GaussianPrior.fit(process, data[:1])
     with pytest.raises(ValueError, match="not finite"):
         ss.GaussianPrior.fit(process, data * np.nan)
+
+
+def test_bytes_are_refused(as_a_user, process, data):
+    with pytest.raises(TypeError, match=r"uint8.*/ 255"):
+        ss.GaussianPrior.fit(process, np.uint8(255 * data))
+
+
+def test_fewer_samples_than_pixels(process, data):
+    """The same distribution from either of the two matrix products."""
+    few = data[:7]
+    prior = ss.GaussianPrior.fit(process, few, rank=6)
+    factors = np.asarray(prior.factors).reshape(6, -1)
+    np.testing.assert_allclose(
+        factors.T @ factors, np.cov(ended(process, few).T), atol=1e-12
+    )

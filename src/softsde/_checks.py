@@ -7,6 +7,7 @@ its owner's business.
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
@@ -31,6 +32,16 @@ def check_non_negative(owner: str, name: str, value: Any) -> None:
     if known is not None and not np.all(np.isfinite(known) & (known >= 0)):
         raise ValueError(
             f"`{owner}` needs `{name}` >= 0 and finite, got {known.tolist()}."
+        )
+
+
+def check_samples(owner: str, samples: Any) -> None:
+    """Refuses samples that are not floating-point, such as the bytes of an image."""
+    dtype = samples.dtype
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(
+            f"`{owner}` needs floating-point samples, got {dtype}. For images of "
+            "bytes: `images.astype('float32') / 255`."
         )
 
 

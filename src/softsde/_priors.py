@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ._checks import check_samples
 from ._types import Key, Sample, Scalar
 from .processes import Process
 
@@ -63,12 +64,14 @@ class GaussianPrior(AbstractPrior):
 
         **Returns:** the prior.
 
-        **Raises:** `ValueError` for fewer than two samples, or data that is not finite.
+        **Raises:** `ValueError` for fewer than two samples, or data that is not finite;
+        `TypeError` for data that is not floating-point.
         """
         if len(data) < 2:
             raise ValueError(
                 f"`GaussianPrior.fit` needs at least two samples, got {len(data)}."
             )
+        check_samples("GaussianPrior.fit", data)
         chosen = np.linspace(0, len(data) - 1, min(len(data), max_samples)).astype(int)
         clean = jnp.asarray(np.asarray(data)[chosen])
         ended = np.asarray(
@@ -80,8 +83,7 @@ class GaussianPrior(AbstractPrior):
         shape = ended.shape[1:]
         mean = ended.mean(axis=0)
         deviations = (ended - mean).reshape(len(ended), -1)
-        _, scales, directions = np.linalg.svd(deviations, full_matrices=False)
-        scales = scales / np.sqrt(len(ended) - 1)
+        scales, directions = _principal(deviations / np.sqrt(len(ended) - 1))
         sigma = process.sigma(jnp.asarray(process.t1, clean.dtype))
         if rank is None:
             rank = max(1, int(np.sum(scales > 1e-2 * float(sigma))))
@@ -115,3 +117,22 @@ class GaussianPrior(AbstractPrior):
         squared = squared - jnp.sum(along**2 / (noise * (noise + variances)))
         log_det = jnp.sum(jnp.log1p(variances / noise)) + x.size * jnp.log(noise)
         return -0.5 * (squared + log_det + x.size * jnp.log(2 * jnp.pi).astype(x.dtype))
+
+
+def _principal(
+    rows: Float[np.ndarray, "number size"],
+) -> tuple[Float[np.ndarray, " rank"], Float[np.ndarray, "rank size"]]:
+    """Singular values, largest first, and right singular vectors of `rows`.
+
+    By the eigenvectors of whichever product is smaller: the values that matter here
+    are far above the square root of the rounding error that this costs.
+    """
+    number, size = rows.shape
+    gram = rows.T @ rows if size <= number else rows @ rows.T
+    squared, vectors = np.linalg.eigh(gram)
+    squared, vectors = squared[::-1], vectors[:, ::-1]
+    kept = squared > 1e-14 * squared[0]
+    scales = np.sqrt(squared[kept])
+    if size <= number:
+        return scales, vectors.T[kept]
+    return scales, (vectors.T[kept] @ rows) / scales[:, None]

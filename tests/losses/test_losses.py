@@ -165,6 +165,9 @@ def test_mistakes_are_named(as_a_user, process, key):
     with pytest.raises(ValueError, match="the denoiser's output"):
         loss = ss.losses.SoftScoreMatching()
         loss(lambda t, x: x[:2], process, x0, 0.1, key=key)
+    with pytest.raises(TypeError, match="uint8"):
+        loss = ss.losses.SoftScoreMatching()
+        batch_loss(loss, denoiser, process, np.zeros((2, DIM), np.uint8), key=key)
     silent = ss.Process(
         ss.corruptions.Identity(),
         ss.schedules.Constant(0.0),

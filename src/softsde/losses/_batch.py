@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._checks import check_samples
 from .._types import DenoiserFn, Key, Samples, Scalar
 from ..processes import Process
 
@@ -61,7 +62,10 @@ def batch_loss(
     - `times`: the time sampler, see [`softsde.losses.draw_times`][].
 
     **Returns:** a scalar.
+
+    **Raises:** `TypeError` for samples that are not floating-point.
     """
+    check_samples("batch_loss", x0)
     time_key, sample_key = jax.random.split(key)
     number = x0.shape[0]
     t = draw_times(process, number, key=time_key, sampler=times).astype(x0.dtype)

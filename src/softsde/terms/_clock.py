@@ -60,14 +60,14 @@ class PaperClock(AbstractNoiseClock):
 
 
 class ChurnClock(AbstractNoiseClock):
-    r"""The paper's clock and noise of one's own choice on top, also while `sigma` rests.
+    r"""The paper's clock and more noise on top, also while `sigma` rests.
 
     $d\Lambda = -d(\sigma^2) + c\, \sigma_t^2\, ds$: in a unit of time the noise in
-    the sample is renewed about $c / 2$ times. It changes no marginal. It lets the sampler
-    forget the mistakes that a network made earlier, where the paper's own sampler is
-    deterministic (the blur phase, in which `sigma` is constant) and carries them to
-    the end: with a trained network it is what cleans the texture. Keep $c$ below the
-    number of steps, or the noise is renewed faster than a step can follow.
+    the sample is renewed about $c / 2$ times. It changes no marginal. It lets the
+    sampler forget the mistakes that a network made earlier, where the paper's own is
+    deterministic (the blur phase, in which `sigma` is constant) and carries them to the
+    end: with a trained network it is what cleans the texture. Keep $c$ below the number
+    of steps, or the noise is renewed faster than a step can follow.
 
     !!! example
 

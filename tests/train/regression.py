@@ -1,5 +1,6 @@
 """A linear regression that trains in no time, for the tests of the trainer."""
 
+import functools
 import pathlib
 
 import equinox as eqx
@@ -7,6 +8,7 @@ import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from softsde import train
 
 _draw = np.random.default_rng(0)
@@ -41,7 +43,7 @@ def make_data(batch_size: int = 8, dtype=np.float32) -> grain.IterDataset:
 
 def loss_fn(model, batch, *, key):
     """With noise on the inputs, so that the keys matter."""
-    x = batch["x"] + 0.1 * jax.random.normal(key, batch["x"].shape, batch["x"].dtype)
+    x = batch["x"] + 0.1 * jax.random.uniform(key, batch["x"].shape, batch["x"].dtype)
     error = model(x) - batch["y"]
     return jnp.mean(error**2), {"largest": jnp.max(jnp.abs(error))}
 
@@ -57,6 +59,12 @@ def make_state(seed: int = 0, model=None) -> train.TrainState:
 
 def make_step(mesh=None, loss=loss_fn):
     return train.make_train_step(loss, make_optimiser(), mesh=mesh)
+
+
+@functools.cache
+def shared_step(num_devices: int | None = None):
+    """The step that most tests use, compiled once for all of them."""
+    return make_step(None if num_devices is None else train.make_mesh(num_devices))
 
 
 def leaves(state: train.TrainState) -> list[np.ndarray]:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from softsde import train
 
 LINES = [f'{{"step": {n}, "loss": {n / 3}}}\n' for n in (5, 10, 15, 20)]

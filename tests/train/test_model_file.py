@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from regression import Linear, make_model
+
 from softsde import train
 
 
@@ -42,7 +43,9 @@ def test_another_model(tmp_path):
     message = str(error.value)
     assert ".weight: float32[5,2] in the file, float32[5,3] in `like`" in message
     assert ".bias: float32[2] in the file, float16[2] in `like`" in message
-    with pytest.raises(ValueError, match=r"\.half: absent in the file, bfloat16\[2,3\]"):
+    with pytest.raises(
+        ValueError, match=r"\.half: absent in the file, bfloat16\[2,3\]"
+    ):
         train.load_model(path, make_mixed())
 
 
@@ -60,7 +63,9 @@ def test_truncated_file(tmp_path):
 def test_another_file(tmp_path, content):
     path = tmp_path / "model.eqx"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="is not a file that `softsde.train.save_model"):
+    with pytest.raises(
+        ValueError, match=r"is not a file that `softsde.train.save_model"
+    ):
         train.load_model(path, make_model())
 
 

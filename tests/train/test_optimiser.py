@@ -1,7 +1,10 @@
 """Learning-rate schedules against their formula, and arguments that make no sense."""
 
+import itertools
+
 import numpy as np
 import pytest
+
 from softsde import train
 
 
@@ -20,7 +23,7 @@ def test_cosine_goes_from_the_peak_to_zero(x64):
     for n, expected in ((9, 2.0), (10, 2.0), (60, 1.0), (110, 0.0), (500, 0.0)):
         np.testing.assert_allclose(rate(n), expected, atol=1e-14)
     falling = [float(rate(n)) for n in range(10, 111)]
-    assert all(a > b for a, b in zip(falling, falling[1:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(falling))
 
 
 @pytest.mark.parametrize(

@@ -234,7 +234,8 @@ class Checkpointer:
         args = ocp.args.Composite(state=ocp.args.StandardRestore(wanted))
         arrays = self._manager.restore(step, args=args)["state"]
         found = _checksums(arrays)
-        wrong = [name for name in found if found[name] != checksums.get(name)]
+        both = found.keys() & checksums.keys()
+        wrong = sorted(name for name in both if found[name] != checksums[name])
         if wrong:
             raise ValueError(f"wrong checksum of {', '.join(wrong[:5])}")
         return _with_arrays(like, arrays)

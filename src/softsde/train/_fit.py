@@ -139,7 +139,7 @@ def fit(
         max_seconds=max_seconds,
     )
     for every, _ in callbacks:
-        _check_positive(**{"every of a callback": every})
+        _check_positive(**{"every` of a callback": every})
     iterator = iter(data)
     if not isinstance(iterator, CheckpointableIterator):
         raise TypeError(
@@ -161,7 +161,8 @@ def fit(
         if resumed:
             state, n = checkpoints.restore(state, iterator)
             extra = checkpoints.about(n)["extra"]
-            meter, earlier = _Meter(log_every, extra["meter"]), extra["seconds"]
+            meter = _Meter(log_every, extra.get("meter"))
+            earlier = extra.get("seconds", 0.0)
 
         def seconds() -> float:
             return earlier + time.monotonic() - began
@@ -224,7 +225,8 @@ def fit(
                     f"Interrupted by {number.name}: saved step {n} of {num_steps} in "
                     f"{folder}. Run the same command again to go on."
                 )
-                bar.say(message)
+                if first_host:
+                    tqdm.write(message, file=sys.stderr)
                 raise Interrupted(message, state, n, number)
         reason = "finished" if n >= num_steps else "out of time"
         return FitResult(state, n, reason, seconds())
@@ -305,7 +307,9 @@ class _Signals:
         # Python delivers signals to the main thread only.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
+                # `None` is a handler that was not set from Python.
+                before = signal.signal(number, self._note) or signal.SIG_DFL
+                self._before[number] = before
         return self
 
     def _note(self, number, frame) -> None:

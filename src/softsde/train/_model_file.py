@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import equinox as eqx
 from jaxtyping import PyTree
 
-from ._tree import describe, differences
+from ._tree import describe, differences, named_leaves
 
 T = TypeVar("T")
 
@@ -39,7 +39,11 @@ def save_model(
         ```
     """
     path = Path(path)
-    header = {"format": _FORMAT, "leaves": describe(model), "metadata": metadata or {}}
+    header = {
+        "format": _FORMAT,
+        "leaves": describe(named_leaves(model)),
+        "metadata": metadata or {},
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
     try:
@@ -72,7 +76,7 @@ def load_model(path: str | os.PathLike, like: T) -> T:
     with open(path, "rb") as file:
         header = _read_header(file, path)
         wrong = differences(
-            header["leaves"], describe(like), "in the file", "in `like`"
+            header["leaves"], describe(named_leaves(like)), "in the file", "in `like`"
         )
         if wrong:
             raise ValueError(

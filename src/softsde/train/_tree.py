@@ -20,11 +20,11 @@ def named_leaves(tree: PyTree) -> dict[str, Any]:
     }
 
 
-def describe(tree: PyTree) -> dict[str, str]:
-    """The type and shape of each array of a tree, by path: `"float32[3,3,16]"`."""
+def describe(leaves: Mapping[str, Any]) -> dict[str, str]:
+    """The type and shape of each array among named leaves: `"float32[3,3,16]"`."""
     return {
         name: f"{x.dtype}[{','.join(map(str, x.shape))}]"
-        for name, x in named_leaves(tree).items()
+        for name, x in leaves.items()
         if isinstance(x, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
     }
 

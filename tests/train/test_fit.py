@@ -1,0 +1,275 @@
+"""The loop: what it logs, when it saves, how it stops, and how it goes on."""
+
+import math
+import signal
+import threading
+
+import equinox as eqx
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from regression import (
+    INPUTS,
+    OUTPUTS,
+    assert_same_state,
+    leaves,
+    make_data,
+    make_state,
+    make_step,
+    shared_step,
+)
+
+from softsde import train
+
+
+def fit(folder, num_steps, *, state=None, data=None, step=None, **options):
+    options = {"checkpoint_every": 4, "log_every": 3, "progress": False} | options
+    return train.fit(
+        make_state() if state is None else state,
+        make_data() if data is None else data,
+        shared_step() if step is None else step,
+        num_steps=num_steps,
+        folder=folder,
+        **options,
+    )
+
+
+def by_hand(num_steps):
+    """The state and the metrics of each step, with no loop of the library."""
+    state, data, history = make_state(), iter(make_data()), []
+    for _ in range(num_steps):
+        state, metrics = shared_step()(state, next(data))
+        history.append({name: float(value) for name, value in metrics.items()})
+    return state, history
+
+
+def steps_in(folder):
+    with train.Checkpointer(folder / "checkpoints", read_only=True) as checkpoints:
+        return checkpoints.all_steps()
+
+
+def test_a_run_is_the_steps_one_after_the_other(tmp_path):
+    result = fit(tmp_path, 10)
+    state, history = by_hand(10)
+    assert (result.step, result.reason) == (10, "finished")
+    assert_same_state(result.state, state)
+    rows = train.read_metrics(tmp_path / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [3, 6, 9]
+    for row in rows:
+        window = history[row["step"] - 3 : row["step"]]
+        assert row.keys() == {"step", *window[0]}
+        for name in window[0]:
+            mean = math.fsum(metrics[name] for metrics in window) / 3
+            assert row[name] == pytest.approx(mean, rel=1e-14)
+    assert steps_in(tmp_path) == [8, 10]
+
+
+@pytest.mark.parametrize("stops", [(1,), (5, 6), (4, 8, 9), (11,)])
+def test_going_on_is_as_if_never_stopped(tmp_path, stops):
+    """Also within a window of metrics, and whether or not a checkpoint was due."""
+    whole = fit(tmp_path / "whole", 12)
+    for n in (*stops, 12):
+        parts = fit(tmp_path / "parts", n)
+    assert_same_state(parts.state, whole.state)
+    curves = [(tmp_path / f / "metrics.jsonl").read_bytes() for f in ("whole", "parts")]
+    assert curves[0] == curves[1]
+
+
+def test_a_finished_run_is_left_alone(tmp_path):
+    first = fit(tmp_path, 5)
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    again = fit(tmp_path, 5, step=lambda state, batch: pytest.fail("a step was made"))
+    assert (again.step, again.reason) == (5, "finished")
+    assert_same_state(first.state, again.state)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_crash_without_any_checkpoint(tmp_path):
+    """Lines of steps that nothing remembers are dropped."""
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path, 9, checkpoint_every=None, callbacks=[(7, lambda *_: 1 // 0)])
+    assert [r["step"] for r in train.read_metrics(tmp_path / "metrics.jsonl")] == [3, 6]
+    assert_same_state(fit(tmp_path, 9).state, by_hand(9)[0])
+    rows = train.read_metrics(tmp_path / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [3, 6, 9]
+
+
+def test_damage_repairs_itself(tmp_path):
+    fit(tmp_path / "run", 9)
+    for file in (tmp_path / "run" / "checkpoints" / "9").rglob("d/*"):
+        file.write_bytes(b"")
+    with pytest.warns(UserWarning, match="Went back to step 8"):
+        result = fit(tmp_path / "run", 12)
+    whole = fit(tmp_path / "whole", 12)
+    assert_same_state(result.state, whole.state)
+    curves = [(tmp_path / f / "metrics.jsonl").read_bytes() for f in ("whole", "run")]
+    assert curves[0] == curves[1]
+
+
+def test_callbacks(tmp_path):
+    seen = []
+
+    def look(state, n):
+        # The state is that after step n, and what is saved by now is older.
+        assert state.step == n
+        seen.append((n, float(state.model.bias[0])))
+
+    fit(tmp_path, 10, callbacks=[(4, look), (5, lambda state, n: seen.append(n))])
+    expected = []
+    for n in (4, 5, 8, 10):
+        bias = float(by_hand(n)[0].model.bias[0])
+        expected.append(n if n % 5 == 0 else (n, bias))
+    assert seen == expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_save_and_stop(tmp_path, number, capfd):
+    before = signal.getsignal(number)
+    kick = [(5, lambda state, n: n == 5 and signal.raise_signal(number))]
+    with pytest.raises(SystemExit) as stopped:
+        fit(tmp_path / "parts", 20, callbacks=kick, progress=True)
+    interrupted = stopped.value
+    assert isinstance(interrupted, train.Interrupted)
+    assert interrupted.code == 128 + number
+    assert signal.getsignal(number) is before
+    assert steps_in(tmp_path / "parts")[-1] == interrupted.step < 10
+    message = f"Interrupted by {signal.Signals(number).name}: saved step"
+    assert message in capfd.readouterr().err
+    result = fit(tmp_path / "parts", 20, progress=True)
+    assert f"Resuming from step {interrupted.step}" in capfd.readouterr().err
+    assert_same_state(result.state, by_hand(20)[0])
+    fit(tmp_path / "whole", 20)
+    curves = [(tmp_path / f / "metrics.jsonl").read_bytes() for f in ("whole", "parts")]
+    assert curves[0] == curves[1]
+
+
+def test_a_second_signal_does_not_wait(tmp_path):
+    def twice(state, n):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, 20, callbacks=[(5, twice)])
+    assert steps_in(tmp_path) == [4]
+
+
+def test_threads_train_too(tmp_path):
+    """Signals belong to the main thread; elsewhere there are none to handle."""
+    results = []
+    thread = threading.Thread(target=lambda: results.append(fit(tmp_path, 4)))
+    thread.start()
+    thread.join()
+    assert_same_state(results[0].state, by_hand(4)[0])
+
+
+def test_time_limit(tmp_path):
+    result = fit(tmp_path, 10**6, max_seconds=0.3, checkpoint_every=None)
+    assert result.reason == "out of time" and 0 < result.step < 10**6
+    assert result.seconds < 30
+    assert steps_in(tmp_path) == [result.step]
+    further = fit(tmp_path, 10**6, max_seconds=0.3, checkpoint_every=None)
+    assert further.step > result.step and further.seconds > result.seconds + 0.3
+
+
+def test_checkpoints_by_the_clock(tmp_path):
+    fit(tmp_path, 3, checkpoint_every=None, checkpoint_seconds=1e-9, keep=10)
+    assert steps_in(tmp_path) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_what_is_not_finite_is_noticed(tmp_path, where):
+    def loss(model, batch, *, key):
+        value = jnp.mean((model(batch["x"]) - batch["y"]) ** 2)
+        # sqrt has an infinite slope at 0, whatever its value there.
+        trouble = jnp.nan if where == "loss" else jnp.sqrt(jnp.sum(model.bias) * 0.0)
+        return value + jnp.where(batch["bad"][0], trouble, 0.0), {}
+
+    data = grain.MapDataset.range(1000).map(
+        lambda i: {
+            "x": INPUTS[i % 64].astype(np.float32),
+            "y": OUTPUTS[i % 64].astype(np.float32),
+            "bad": np.bool_(i // 8 == 9),
+        }
+    )
+    if where == "gradient":
+        # `where` passes the infinite slope on even where it is not chosen.
+        first_bad, kept = 1, []
+    else:
+        first_bad, kept = 10, [4, 8]
+    step = make_step(loss=loss)
+    with pytest.raises(train.NonFiniteError) as error:
+        fit(tmp_path, 40, data=data.batch(8).to_iter_dataset(), step=step)
+    assert error.value.step == first_bad
+    assert error.value.last_good_step == (kept[-1] if kept else None)
+    message = str(error.value)
+    assert f"at step {first_bad}: loss = " in message and "grad_norm = nan" in message
+    if kept:
+        assert "The last good checkpoint, step 8 in" in message
+        assert steps_in(tmp_path) == kept
+    else:
+        assert "No checkpoint had been written yet" in message
+    rows = train.read_metrics(tmp_path / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [n for n in (3, 6, 9) if n < first_bad]
+
+
+def test_another_configuration(tmp_path):
+    fit(tmp_path, 2, config={"network": {"width": 16}})
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    with pytest.raises(ValueError, match=r"network.width: 16 in the ckpt|width: 16 in"):
+        fit(tmp_path, 4, config={"network": {"width": 32}})
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+    assert steps_in(tmp_path) == [2]
+
+
+def test_data_that_end(tmp_path):
+    data = grain.MapDataset.source(list(make_data_once())).to_iter_dataset()
+    with pytest.raises(ValueError, match=r"ended after step 3 of 9.*repeat"):
+        fit(tmp_path, 9, data=data)
+
+
+def make_data_once():
+    for batch, _ in zip(make_data(), range(3), strict=False):
+        yield batch
+
+
+def test_data_that_cannot_be_resumed(tmp_path):
+    with pytest.raises(TypeError, match=r"`get_state\(\)`.*got generator.*grain"):
+        fit(tmp_path, 9, data=make_data_once())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_steps": 0},
+        {"checkpoint_every": 0},
+        {"checkpoint_seconds": -1.0},
+        {"log_every": 0},
+        {"max_seconds": 0.0},
+    ],
+)
+def test_numbers_that_must_be_positive(tmp_path, options):
+    ((name, value),) = options.items()
+    with pytest.raises(ValueError, match=f"`{name}` must be positive, got {value}"):
+        fit(tmp_path, **({"num_steps": 3} | options))
+    with pytest.raises(ValueError, match="`every` of a callback must be positive"):
+        fit(tmp_path, 3, callbacks=[(0, print)])
+
+
+def test_the_bar_tells_loss_and_speed(tmp_path, capfd):
+    fit(tmp_path, 6, progress=True)
+    err = capfd.readouterr().err
+    row = train.read_metrics(tmp_path / "metrics.jsonl")[-1]
+    assert "6/6" in err and f"loss={row['loss']:.4g}" in err
+
+
+def test_batches_are_sharded(tmp_path):
+    """The same run on two devices: each step's arithmetic is that of one."""
+    result = fit(tmp_path, 5, step=shared_step(2))
+    for a, b in zip(leaves(result.state), leaves(by_hand(5)[0]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    arrays = eqx.filter(result.state, eqx.is_array)
+    for x in jax.tree.leaves(arrays):
+        assert x.sharding.device_set == set(jax.devices())

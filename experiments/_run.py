@@ -30,7 +30,7 @@ where it stopped.
 | --- | --- |
 | `config.json` | everything that was chosen |
 | `levels.json` | blur in pixels as a function of time |
-| `prior.eqx` | the Gaussian that samples start from, fitted on the corrupted data |
+| `prior.eqx` | what samples start from, fitted on the corrupted data |
 | `metrics.jsonl` | one line every few steps: loss, gradient norm, learning rate |
 | `loss.png` | the same, drawn |
 | `samples/step_*.png` | uncurated samples, the same seed each time |
@@ -50,7 +50,7 @@ class Model:
     config: Config
     process: ss.Process
     network: ss.nn.UNet
-    prior: ss.GaussianPrior
+    prior: ss.EmpiricalPrior
     card: dict[str, Any]
 
     @property
@@ -97,7 +97,7 @@ class Model:
         )
 
 
-def start(folder: Path, config: Config, source) -> tuple[ss.Process, ss.GaussianPrior]:
+def start(folder: Path, config: Config, source) -> tuple[ss.Process, ss.EmpiricalPrior]:
     """Makes the folder, or opens it again with the same config.
 
     **Raises:** `ValueError` where the folder holds a run of another config.
@@ -116,7 +116,7 @@ def start(folder: Path, config: Config, source) -> tuple[ss.Process, ss.Gaussian
     process = read_process(folder, config, source.shape)
     if not (folder / "prior.eqx").exists():
         images = ss.data.to_array(source, limit=_build.FITTED_ON)
-        prior = ss.GaussianPrior.fit(process, images)
+        prior = ss.EmpiricalPrior.fit(process, images)
         save_prior(folder / "prior.eqx", prior)
     # Last, so that a folder with a config has all the rest.
     config.save(path)
@@ -156,15 +156,23 @@ def read_process(
     return _build.make_process(config.process, shape, levels)
 
 
-def save_prior(path: Path, prior: ss.GaussianPrior) -> None:
-    """Writes a prior, with the shape that is needed to read it."""
-    ss.train.save_model(path, prior, metadata={"shape": list(prior.factors.shape)})
+def save_prior(path: Path, prior: ss.EmpiricalPrior) -> None:
+    """Writes a prior, with the shapes that are needed to read it."""
+    number = prior.coordinates.shape[0]
+    metadata = {"number": number, "directions": list(prior.directions.shape)}
+    ss.train.save_model(path, prior, metadata=metadata)
 
 
-def load_prior(path: Path) -> ss.GaussianPrior:
+def load_prior(path: Path) -> ss.EmpiricalPrior:
     """Reads what `save_prior` wrote."""
-    rank, *shape = ss.train.read_metadata(path)["shape"]
-    like = ss.GaussianPrior(jnp.zeros(shape), jnp.zeros((rank, *shape)), jnp.zeros(()))
+    metadata = ss.train.read_metadata(path)
+    number, (rank, *shape) = metadata["number"], metadata["directions"]
+    like = ss.EmpiricalPrior(
+        jnp.zeros(shape),
+        jnp.zeros((rank, *shape)),
+        jnp.zeros((number, rank)),
+        jnp.zeros(()),
+    )
     return ss.train.load_model(path, like)
 
 

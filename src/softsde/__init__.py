@@ -19,7 +19,11 @@ from . import (
     solvers as solvers,
     terms as terms,
 )
-from ._priors import AbstractPrior as AbstractPrior, GaussianPrior as GaussianPrior
+from ._priors import (
+    AbstractPrior as AbstractPrior,
+    EmpiricalPrior as EmpiricalPrior,
+    GaussianPrior as GaussianPrior,
+)
 from ._sampling import Samples as Samples, sample as sample
 from .parametrisations import Denoiser as Denoiser
 from .processes import Process as Process, soft_blur as soft_blur, ve as ve

@@ -6,6 +6,8 @@ not on a guess of it, since borders darken and constants do not stay constant.
 """
 
 import abc
+import math
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -67,31 +69,13 @@ class GaussianPrior(AbstractPrior):
         **Raises:** `ValueError` for fewer than two samples, or data that is not finite;
         `TypeError` for data that is not floating-point.
         """
-        if len(data) < 2:
-            raise ValueError(
-                f"`GaussianPrior.fit` needs at least two samples, got {len(data)}."
-            )
-        check_samples("GaussianPrior.fit", data)
-        chosen = np.linspace(0, len(data) - 1, min(len(data), max_samples)).astype(int)
-        clean = jnp.asarray(np.asarray(data)[chosen])
-        ended = np.asarray(
-            eqx.filter_jit(jax.vmap(lambda x: process.apply(process.t1, x)))(clean),
-            np.float64,
-        )
-        if not np.isfinite(ended).all():
-            raise ValueError("`GaussianPrior.fit` got data that is not finite.")
-        shape = ended.shape[1:]
-        mean = ended.mean(axis=0)
-        deviations = (ended - mean).reshape(len(ended), -1)
-        scales, directions = _principal(deviations / np.sqrt(len(ended) - 1))
-        sigma = process.sigma(jnp.asarray(process.t1, clean.dtype))
-        if rank is None:
-            rank = max(1, int(np.sum(scales > 1e-2 * float(sigma))))
-        factors = (scales[:, None] * directions)[:rank]
+        parts = _components("GaussianPrior.fit", process, data, rank, max_samples)
+        scales = np.sqrt((parts.coordinates**2).sum(0) / (len(parts.coordinates) - 1))
+        factors = scales.reshape(-1, *[1] * (parts.directions.ndim - 1))
+        factors = factors * parts.directions
+        dtype = parts.sigma.dtype
         return cls(
-            jnp.asarray(mean, clean.dtype),
-            jnp.asarray(factors.reshape(-1, *shape), clean.dtype),
-            sigma,
+            jnp.asarray(parts.mean, dtype), jnp.asarray(factors, dtype), parts.sigma
         )
 
     def sample(self, key: Key) -> Sample:
@@ -116,7 +100,106 @@ class GaussianPrior(AbstractPrior):
         squared = jnp.sum(difference**2) / noise
         squared = squared - jnp.sum(along**2 / (noise * (noise + variances)))
         log_det = jnp.sum(jnp.log1p(variances / noise)) + x.size * jnp.log(noise)
-        return -0.5 * (squared + log_det + x.size * jnp.log(2 * jnp.pi).astype(x.dtype))
+        return -0.5 * (squared + log_det + x.size * math.log(2 * math.pi))
+
+
+class EmpiricalPrior(AbstractPrior):
+    r"""$x_T = C_T x^{(i)} + \sigma_T \eta$ for an $x^{(i)}$ drawn from given data.
+
+    The exact law of $x_T$ under the empirical distribution, up to the directions of
+    $C_T x_0$ that the noise hides, which are dropped. What is left of an image is a few
+    numbers, kept for each: brightness, say, whose law is often far from Gaussian.
+
+    !!! example
+
+        ```python
+        prior = ss.EmpiricalPrior.fit(process, images)
+        x1 = prior.sample(key)
+        ```
+    """
+
+    mean: Sample
+    #: Orthonormal principal directions of $C_T x_0$.
+    directions: Float[Array, "rank *shape"]
+    #: What each image has along them.
+    coordinates: Float[Array, "number rank"]
+    sigma: Scalar
+
+    @classmethod
+    def fit(
+        cls,
+        process: Process,
+        data: Float[Array | np.ndarray, "number *shape"],
+        *,
+        rank: int | None = None,
+        max_samples: int = 4096,
+    ) -> "EmpiricalPrior":
+        r"""Corrupts the data and keeps what the noise does not hide.
+
+        **Arguments:** as in [`softsde.GaussianPrior.fit`][]; `max_samples` is how many
+        images are kept to draw from.
+
+        **Returns:** the prior.
+
+        **Raises:** as there.
+        """
+        parts = _components("EmpiricalPrior.fit", process, data, rank, max_samples)
+        dtype = parts.sigma.dtype
+        return cls(
+            jnp.asarray(parts.mean, dtype),
+            jnp.asarray(parts.directions, dtype),
+            jnp.asarray(parts.coordinates, dtype),
+            parts.sigma,
+        )
+
+    def sample(self, key: Key) -> Sample:
+        which_key, noise_key = jax.random.split(key)
+        which = jax.random.randint(which_key, (), 0, self.coordinates.shape[0])
+        signal = jnp.tensordot(self.coordinates[which], self.directions, axes=1)
+        eta = jax.random.normal(noise_key, self.mean.shape, self.mean.dtype)
+        return self.mean + signal + self.sigma * eta
+
+    def log_prob(self, x: Sample) -> Scalar:
+        r"""Log density at `x`, a mixture of Gaussians; needs $\sigma_T > 0$."""
+        difference = (x - self.mean).reshape(-1)
+        along = self.directions.reshape(self.directions.shape[0], -1) @ difference
+        across = jnp.sum(difference**2) - jnp.sum(along**2)
+        gaps = jnp.sum((along[None] - self.coordinates) ** 2, axis=1)
+        exponents = -0.5 * (across + gaps) / self.sigma**2
+        log_scale = jnp.log(self.sigma) + 0.5 * math.log(2 * math.pi)
+        number = self.coordinates.shape[0]
+        return jax.nn.logsumexp(exponents) - math.log(number) - x.size * log_scale
+
+
+class _Components(NamedTuple):
+    """Corrupted data in the basis of its principal directions."""
+
+    mean: Float[np.ndarray, "*shape"]
+    directions: Float[np.ndarray, "rank *shape"]
+    coordinates: Float[np.ndarray, "number rank"]
+    sigma: Scalar
+
+
+def _components(owner, process, data, rank, max_samples) -> _Components:
+    if len(data) < 2:
+        raise ValueError(f"`{owner}` needs at least two samples, got {len(data)}.")
+    check_samples(owner, data)
+    chosen = np.linspace(0, len(data) - 1, min(len(data), max_samples)).astype(int)
+    clean = jnp.asarray(np.asarray(data)[chosen])
+    corrupt = eqx.filter_jit(jax.vmap(lambda x: process.apply(process.t1, x)))
+    ended = np.asarray(corrupt(clean), np.float64)
+    if not np.isfinite(ended).all():
+        raise ValueError(f"`{owner}` got data that is not finite.")
+    mean = ended.mean(axis=0)
+    deviations = (ended - mean).reshape(len(ended), -1)
+    scales, directions = _principal(deviations)
+    sigma = process.sigma(jnp.asarray(process.t1, clean.dtype))
+    if rank is None:
+        spread = scales / np.sqrt(len(ended) - 1)
+        rank = max(1, int(np.sum(spread > 1e-2 * float(sigma))))
+    directions = directions[:rank]
+    shaped = directions.reshape(-1, *mean.shape)
+    return _Components(mean, shaped, deviations @ directions.T, sigma)
 
 
 def _principal(

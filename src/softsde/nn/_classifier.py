@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ._layers import Conv, GroupNorm, Linear
+from ._layers import Conv, GroupNorm, Linear, split
 
 
 class Classifier(eqx.Module):
@@ -55,7 +55,7 @@ class Classifier(eqx.Module):
         - `key`: for the initial weights.
         """
         height, width, channels = shape
-        keys = iter(jax.random.split(key, 2 * len(widths) + 2))
+        keys = split(key)
         self.convs, self.norms = [], []
         for level, out_channels in enumerate(widths):
             stride = 1 if level == 0 else 2

@@ -7,25 +7,59 @@ transposed. A layer computes in the dtype of its input: its parameters are cast 
 it, so a float32 network on bfloat16 images is mixed-precision training.
 """
 
+import math
+from collections.abc import Iterator
+from functools import partial
+from itertools import count
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 
-def _fan_in(
-    key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int, zero: bool
+def split(key: PRNGKeyArray) -> Iterator[PRNGKeyArray]:
+    """As many keys as are asked for."""
+    return (jax.random.fold_in(key, i) for i in count())
+
+
+# jax compiles its random bits anew for every shape, at seconds each on a CPU: for the
+# dozens of shapes in a network that is longer than to compile its training step. So
+# weights are cut from blocks of one size.
+_BLOCK = 16384
+
+
+@jax.jit
+def _block(key: PRNGKeyArray) -> Array:
+    return jax.random.normal(key, (_BLOCK,), jnp.float32)
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _cut(blocks: list[Array], shape: tuple[int, ...], fan_in: int) -> Array:
+    flat = jnp.concatenate(blocks)[: math.prod(shape)]
+    return flat.reshape(shape) / fan_in**0.5
+
+
+def _weight(
+    key: PRNGKeyArray, shape: tuple[int, ...], *, fan_in: int, zero: bool
 ) -> Array:
-    # Unit-variance output for unit-variance input. Zero makes a residual branch
-    # start as the identity.
+    """Unit-variance output for unit-variance input, or zero."""
     if zero:
-        return jnp.zeros(shape)
-    return jax.random.normal(key, shape) / jnp.sqrt(fan_in)
+        return _full(0.0, shape)
+    num_blocks = -(-math.prod(shape) // _BLOCK)
+    keys = split(key)
+    return _cut([_block(next(keys)) for _ in range(num_blocks)], shape, fan_in)
 
 
-def at_least_float32(dtype: jnp.dtype) -> jnp.dtype:
+def _full(value: float, shape: int | tuple[int, ...]) -> Array:
+    # By way of numpy, which compiles nothing.
+    return jnp.asarray(np.full(shape, value, np.float32))
+
+
+def at_least_float32(dtype: np.dtype) -> np.dtype:
     """The dtype in which sums over many numbers are taken."""
-    return dtype if jnp.finfo(dtype).bits >= 32 else jnp.dtype(jnp.float32)
+    return dtype if jnp.finfo(dtype).bits >= 32 else np.dtype(np.float32)
 
 
 class Linear(eqx.Module):
@@ -47,8 +81,8 @@ class Linear(eqx.Module):
         - `zero`: start with zero weights.
         - `key`: for the initial weights.
         """
-        self.weight = _fan_in(key, (in_size, out_size), in_size, zero)
-        self.bias = jnp.zeros(out_size)
+        self.weight = _weight(key, (in_size, out_size), fan_in=in_size, zero=zero)
+        self.bias = _full(0.0, out_size)
 
     def __call__(self, x: Float[Array, "*axes in_size"]) -> Float[Array, "*axes out"]:
         y = x @ self.weight.astype(x.dtype)
@@ -90,8 +124,9 @@ class Conv(eqx.Module):
                 f"got {kernel_size}. Use {kernel_size + 1}."
             )
         shape = (kernel_size, kernel_size, in_channels, out_channels)
-        self.weight = _fan_in(key, shape, kernel_size**2 * in_channels, zero)
-        self.bias = jnp.zeros(out_channels)
+        fan_in = kernel_size**2 * in_channels
+        self.weight = _weight(key, shape, fan_in=fan_in, zero=zero)
+        self.bias = _full(0.0, out_channels)
         self.stride = stride
 
     def __call__(
@@ -142,8 +177,8 @@ class GroupNorm(eqx.Module):
                 f"group_size={group_size} for {channels} channels. Choose a divisor "
                 f"of {channels}."
             )
-        self.weight = jnp.ones(channels) if affine else None
-        self.bias = jnp.zeros(channels) if affine else None
+        self.weight = _full(1.0, channels) if affine else None
+        self.bias = _full(0.0, channels) if affine else None
         self.groups = channels // group_size
         self.eps = eps
 
@@ -204,10 +239,10 @@ class SelfAttention(eqx.Module):
                 f"`num_heads` must divide the number of channels; got "
                 f"num_heads={num_heads} for {channels} channels."
             )
-        qkv_key, out_key = jax.random.split(key)
+        keys = split(key)
         self.norm = GroupNorm(channels, group_size)
-        self.qkv = Linear(channels, 3 * channels, key=qkv_key)
-        self.out = Linear(channels, channels, zero=True, key=out_key)
+        self.qkv = Linear(channels, 3 * channels, key=next(keys))
+        self.out = Linear(channels, channels, zero=True, key=next(keys))
         self.num_heads = num_heads
 
     def __call__(
@@ -255,9 +290,9 @@ class TimeEmbedding(eqx.Module):
         - `max_frequency`: the highest, in radians per unit of time.
         - `key`: for the initial weights.
         """
-        first_key, second_key = jax.random.split(key)
-        self.first = Linear(num_features, size, key=first_key)
-        self.second = Linear(size, size, key=second_key)
+        keys = split(key)
+        self.first = Linear(num_features, size, key=next(keys))
+        self.second = Linear(size, size, key=next(keys))
         self.num_features = num_features
         self.max_frequency = max_frequency
 

@@ -6,8 +6,8 @@ Everything that passes on a sum of two signals divides it by sqrt(2), so that th
 scale of a feature map does not depend on the depth (Song et al., 2021).
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import count, pairwise, repeat
+from collections.abc import Sequence
+from itertools import pairwise, repeat
 
 import equinox as eqx
 import jax
@@ -21,6 +21,7 @@ from ._layers import (
     SelfAttention,
     TimeEmbedding,
     at_least_float32,
+    split,
 )
 from ._patch import patchify, unpatchify
 
@@ -59,18 +60,18 @@ class ResidualBlock(eqx.Module):
         - `group_size`: see [`softsde.nn.GroupNorm`][].
         - `key`: for the initial weights.
         """
-        conv1_key, film_key, conv2_key, shortcut_key = jax.random.split(key, 4)
+        keys = split(key)
         self.norm1 = GroupNorm(in_channels, group_size)
-        self.conv1 = Conv(in_channels, out_channels, key=conv1_key)
-        self.film = Linear(embedding_size, 2 * out_channels, key=film_key)
+        self.conv1 = Conv(in_channels, out_channels, key=next(keys))
+        self.film = Linear(embedding_size, 2 * out_channels, key=next(keys))
         # The embedding's scale and shift take the place of learnt ones.
         self.norm2 = GroupNorm(out_channels, group_size, affine=False)
         self.dropout = eqx.nn.Dropout(dropout)
-        self.conv2 = Conv(out_channels, out_channels, zero=True, key=conv2_key)
+        self.conv2 = Conv(out_channels, out_channels, zero=True, key=next(keys))
         self.shortcut = (
             None
             if in_channels == out_channels
-            else Linear(in_channels, out_channels, key=shortcut_key)
+            else Linear(in_channels, out_channels, key=next(keys))
         )
 
     def __call__(
@@ -236,7 +237,7 @@ class UNet(eqx.Module):
                     f"finest) to {levels - 1}."
                 )
 
-        keys = _keys(key)
+        keys = split(key)
         widths = [base_channels * m for m in channel_multipliers]
         embedding_size = 4 * base_channels
 
@@ -251,19 +252,17 @@ class UNet(eqx.Module):
             )
 
         def make_stage(level: int) -> Stage:
-            width, attention_key = widths[level], next(keys)
-            attention = None
+            width, attention = widths[level], None
             if level in attention_levels:
                 attention = SelfAttention(
-                    width, num_heads, group_size=group_size, key=attention_key
+                    width, num_heads, group_size=group_size, key=next(keys)
                 )
             return Stage(make_block(width, width), attention)
 
         def make_merge(decoder: int, encoder: int, factor: int) -> Merge:
-            decoder_key, encoder_key = jax.random.split(next(keys))
             return Merge(
-                Linear(decoder, encoder, key=decoder_key),
-                Linear(encoder, encoder, key=encoder_key),
+                Linear(decoder, encoder, key=next(keys)),
+                Linear(encoder, encoder, key=next(keys)),
                 factor,
             )
 
@@ -328,7 +327,7 @@ class UNet(eqx.Module):
                 f"this UNet was made for images of shape {self.shape}; got "
                 f"{x.shape}. The call is unbatched: use `jax.vmap` for a batch."
             )
-        keys = repeat(None) if key is None else _keys(key)
+        keys = repeat(None) if key is None else split(key)
         t = t.astype(at_least_float32(t.dtype))
         embedding = self.embedding(t).astype(x.dtype)
 
@@ -353,11 +352,6 @@ class UNet(eqx.Module):
             h = self.full_resolution.merge(h, image)
             h = self.full_resolution.refine(embedding, h, key=next(keys))
         return self.out(jax.nn.silu(self.norm(h)))
-
-
-def _keys(key: PRNGKeyArray) -> Iterator[PRNGKeyArray]:
-    """As many keys as are asked for."""
-    return (jax.random.fold_in(key, i) for i in count())
 
 
 def _check_shape(shape: tuple[int, int, int], patch_size: int, levels: int) -> None:

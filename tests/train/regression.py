@@ -29,6 +29,10 @@ def make_model(dtype=np.float32) -> Linear:
     return Linear(jnp.asarray(weight, dtype), jnp.zeros(2, dtype))
 
 
+# By default grain reads 500 batches ahead.
+LAZY = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
+
+
 def make_data(batch_size: int = 8, dtype=np.float32) -> grain.IterDataset:
     return (
         grain.MapDataset.range(len(INPUTS))
@@ -37,7 +41,7 @@ def make_data(batch_size: int = 8, dtype=np.float32) -> grain.IterDataset:
         .repeat()
         .map(lambda i: {"x": INPUTS[i].astype(dtype), "y": OUTPUTS[i].astype(dtype)})
         .batch(batch_size)
-        .to_iter_dataset()
+        .to_iter_dataset(LAZY)
     )
 
 

@@ -78,12 +78,12 @@ def fit(
     folder: str | os.PathLike,
     config: Any = None,
     checkpoint_every: int | None = 1000,
-    checkpoint_seconds: float | None = None,
+    checkpoint_seconds: float | int | None = None,
     keep: int = 2,
     keep_every: int | None = None,
     log_every: int = 50,
     callbacks: Sequence[tuple[int, Callable[[TrainState, int], Any]]] = (),
-    max_seconds: float | None = None,
+    max_seconds: float | int | None = None,
     progress: bool = True,
 ) -> FitResult:
     """Train until `num_steps`, from wherever the folder says that training stands.
@@ -139,7 +139,11 @@ def fit(
         max_seconds=max_seconds,
     )
     for every, _ in callbacks:
-        _check_positive(**{"every` of a callback": every})
+        if every < 1:
+            raise ValueError(
+                "`callbacks` are pairs `(every, function)` with `every` at least 1, "
+                f"got {every}."
+            )
     iterator = iter(data)
     if not isinstance(iterator, CheckpointableIterator):
         raise TypeError(
@@ -383,7 +387,7 @@ def _agree(*flags: Any, at: bool) -> list[bool]:
     return [bool(flag) for flag in np.any(everyone, axis=0)]
 
 
-def _check_positive(**values: float | None) -> None:
+def _check_positive(**values: float | int | None) -> None:
     for name, value in values.items():
         if value is not None and not value > 0:
             raise ValueError(f"`{name}` must be positive, got {value}.")

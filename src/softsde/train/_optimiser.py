@@ -66,11 +66,11 @@ def learning_rate_schedule(
 def make_optimiser(
     learning_rate: float = 2e-4,
     *,
-    clip: float | None = 1.0,
+    clip: float | int | None = 1.0,
     warmup_steps: int = 1000,
     total_steps: int | None = None,
     schedule: Literal["constant", "cosine"] = "constant",
-    weight_decay: float = 0.0,
+    weight_decay: float | int = 0.0,
     b1: float = 0.9,
     b2: float = 0.999,
     eps: float = 1e-8,
@@ -124,6 +124,6 @@ def make_optimiser(
     return optax.chain(optax.clip_by_global_norm(clip), adam)
 
 
-def _finite_and_positive(name: str, value: float, hint: str = "") -> None:
+def _finite_and_positive(name: str, value: float | int, hint: str = "") -> None:
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"`{name}` must be positive and finite, got {value}. {hint}")

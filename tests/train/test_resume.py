@@ -22,7 +22,7 @@ NUM_STEPS = 60
 def start():
     """Start a run in a process of its own."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["regression"])
+    context.set_forkserver_preload(["grain", "softsde.train"])
 
     def start(folder: pathlib.Path, pause: float = 0.0):
         arguments = (str(folder), NUM_STEPS, pause)

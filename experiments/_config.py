@@ -126,6 +126,8 @@ class SamplingConfig:
     """Samples in a picture."""
     steps: int = 60
     """Steps of the sampler."""
+    churn: float = 0.0
+    """Noise above the paper's, see `experiments.sample --help`."""
     seed: int = 0
     """The same for all pictures of a run, so that they can be compared."""
 
@@ -156,8 +158,10 @@ class Config:
         return parts
 
     def save(self, path: Path) -> None:
-        """Writes the config as JSON."""
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+        """Writes the config as JSON, whole or not at all."""
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+        partial.replace(path)
 
     @staticmethod
     def load(path: Path) -> "Config":

@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
 import softsde as ss
@@ -91,7 +92,7 @@ class Model:
             self.denoiser,
             prior=self.prior,
             num_samples=num,
-            mesh=ss.train.make_mesh(),
+            mesh=Mesh(np.array(jax.local_devices()), ("data",)),
             key=key,
             **options,
         )
@@ -105,11 +106,13 @@ def start(folder: Path, config: Config, source) -> tuple[ss.Process, ss.Empirica
     path = folder / "config.json"
     if path.exists():
         _refuse_other(folder, Config.load(path), config)
-    elif folder.exists() and any(folder.iterdir()):
+    elif folder.exists() and any(p.suffix != ".partial" for p in folder.iterdir()):
         raise ValueError(
             f"{folder} is not empty and holds no run. Choose another with `--folder`."
         )
     folder.mkdir(parents=True, exist_ok=True)
+    # First of all: from here on a killed run is one that can be resumed.
+    config.save(path)
     (folder / "README.md").write_text(_README.format(name=folder.name, folder=folder))
     if not (folder / "levels.json").exists():
         _build.make_levels(config.process, source).save(folder / "levels.json")
@@ -118,8 +121,6 @@ def start(folder: Path, config: Config, source) -> tuple[ss.Process, ss.Empirica
         images = ss.data.to_array(source, limit=_build.FITTED_ON)
         prior = ss.EmpiricalPrior.fit(process, images)
         save_prior(folder / "prior.eqx", prior)
-    # Last, so that a folder with a config has all the rest.
-    config.save(path)
     return process, load_prior(folder / "prior.eqx")
 
 
@@ -176,12 +177,11 @@ def load_prior(path: Path) -> ss.EmpiricalPrior:
     return ss.train.load_model(path, like)
 
 
-def write_model(folder: Path, network: ss.nn.UNet, card: dict[str, Any]) -> None:
+def write_model(folder: Path, model: Model) -> None:
     """Writes the weights, and what is to be known of them."""
-    metadata = card | {"shape": list(network.shape)}
-    ss.train.save_model(folder / "model.eqx", network, metadata=metadata)
-    text = json.dumps(card, indent=1) + "\n"
-    (folder / "model.json").write_text(text)
+    metadata = model.card | {"shape": list(model.shape)}
+    ss.train.save_model(folder / "model.eqx", model.network, metadata=metadata)
+    (folder / "model.json").write_text(json.dumps(model.card, indent=1) + "\n")
 
 
 def locate(name_or_folder: str) -> Path:

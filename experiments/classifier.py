@@ -132,7 +132,7 @@ def train(command: Train) -> tuple[Path, dict[str, Any]]:
         folder=folder,
         config=card,
         checkpoint_every=None,
-        checkpoint_seconds=60,
+        checkpoint_seconds=60.0,
     )
     classifier = result.state.ema
     logits = ss.metrics.extract_features(classifier, ss.data.to_array(test))

@@ -16,6 +16,7 @@ import softsde as ss
 
 from . import _build, _cli, _run
 from ._config import PRESETS, Config
+from ._solvers import SolverConfig
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ def train(config: Config, folder: Path) -> ss.train.FitResult:
     mesh = ss.train.make_mesh()
     process, prior = _run.start(folder, config, source)
     parameters = _run.count_parameters(network)
+    sampler = SolverConfig(config.sampling.steps, churn=config.sampling.churn)
     print(
         f"{source}\n{parameters:,} parameters, {mesh.size} {jax.default_backend()} "
         f"device(s), batches of {config.training.batch_size}; writing to {folder}/"
@@ -57,21 +59,19 @@ def train(config: Config, folder: Path) -> ss.train.FitResult:
             "commit": _run.commit(),
             "softsde": ss.__version__,
         }
-        _run.write_model(folder, state.ema, card)
-        drawn = ss.sample(
-            process,
-            ss.Denoiser(state.ema, process),
-            prior=prior,
-            num_samples=config.sampling.num,
-            num_steps=config.sampling.steps,
-            mesh=mesh,
-            key=jax.random.key(config.sampling.seed),
+        # Off the mesh, of which this host may hold a part only.
+        model = _run.Model(config, process, jax.device_get(state.ema), prior, card)
+        _run.write_model(folder, model)
+        drawn = model.sample_batch(
+            config.sampling.num,
+            jax.random.key(config.sampling.seed),
+            **sampler.options(process),
         )
         ss.plotting.save_grid(
             folder / "samples" / f"step_{step:06d}.png",
             drawn.x,
             scale=_run.scale(source.shape),
-            title=f"step {step}, {config.sampling.steps} sampling steps, uncurated",
+            title=f"step {step}: {sampler.label}, uncurated",
         )
         if (folder / "metrics.jsonl").stat().st_size > 0:
             ss.plotting.plot_metrics(folder / "metrics.jsonl", folder / "loss.png")

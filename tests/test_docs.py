@@ -191,6 +191,7 @@ def _world() -> dict[str, Any]:
         "denoiser": ss.oracles.EmpiricalOracle(images).denoiser(process),
         "diffrax": diffrax,
         "eqx": eqx,
+        "features": np.random.default_rng(0).normal(size=(64, 3)),
         "image": images[0],
         "images": np.asarray(images),
         "jax": jax,
@@ -204,9 +205,12 @@ def _world() -> dict[str, Any]:
         "optimiser": ss.train.make_optimiser(2e-4),
         "parametrisation": ss.parametrisations.Residual(),
         "process": process,
+        "reference": np.random.default_rng(1).normal(size=(64, 3)),
         "samples": np.asarray(images[:8]),
         "shape": shape,
         "ss": ss,
+        "test_images": np.asarray(images[8:]),
+        "train_images": np.asarray(images[8:]),
         "t": jnp.asarray(0.5),
         "ts": jnp.linspace(0.1, 0.9, 4),
         "x": images[0],
@@ -226,6 +230,7 @@ def _given() -> dict[str, Any]:
     source = ss.data.ArraySource(world["images"])
     world["source"] = source
     world["loader"] = iter(ss.data.make_loader(source, 8))
+    world["iterator"] = world["loader"]
     world["batch"] = {"image": world["images"][:8], "label": np.zeros(8, np.int32)}
     return world
 

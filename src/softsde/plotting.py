@@ -67,8 +67,8 @@ def image_grid(
     `TypeError` for integers other than bytes.
 
     ```python
-    grid = image_grid(samples.x, columns=8, scale=2)
-    save_png("samples.png", grid)
+    grid = ss.plotting.image_grid(samples, columns=8, scale=2)
+    ss.plotting.save_png("samples.png", grid)
     ```
     """
     _check_int("columns", columns, 1)
@@ -117,8 +117,10 @@ def trajectory_strip(
     A `uint8` array `(height, width, channels)`.
 
     ```python
-    samples = ss.sample(..., save_trajectory=True)
-    save_png("trajectory.png", trajectory_strip(samples.trajectory[:8]))
+    drawn = ss.sample(
+        process, denoiser, x1=xs, num_steps=8, save_trajectory=True, key=key
+    )
+    ss.plotting.save_png("way.png", ss.plotting.trajectory_strip(drawn.trajectory))
     ```
     """
     _check_int("frames", frames, 2)
@@ -189,7 +191,7 @@ def save_grid(
     """`image_grid` written as a PNG file, atomically; see there and `save_png`.
 
     ```python
-    save_grid("samples.png", samples.x, title="64 samples, uncurated, 100 steps")
+    ss.plotting.save_grid("samples.png", samples, title="8 samples, uncurated")
     ```
     """
     grid = image_grid(images, columns=columns, scale=scale, pad=pad, labels=labels)
@@ -224,8 +226,9 @@ def plot_neighbours(
     The path written.
 
     ```python
-    indices, distances = nearest_neighbours(samples, train_images, k=5)
-    plot_neighbours(samples, train_images[indices], "nn.png", distances=distances)
+    indices, distances = ss.metrics.nearest_neighbours(samples, train_images, k=5)
+    neighbours = train_images[indices]
+    ss.plotting.plot_neighbours(samples, neighbours, "nn.png", distances=distances)
     ```
     """
     samples, neighbours = np.asarray(samples), np.asarray(neighbours)

@@ -8,14 +8,15 @@ import pytest
 # The experiments are commands of the checkout, not a part of the installed package.
 sys.path.append(str(Path(__file__).parents[2]))
 
-from tiny_run import tiny
+from tiny_run import steps, tiny
 
 from experiments import train
 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory) -> Path:
-    """A finished run folder."""
+    """The folder of a run that was stopped after three steps, and went on to six."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
+    train.train(steps(tiny(), 3), folder)
     train.train(tiny(), folder)
     return folder

@@ -28,7 +28,7 @@ class Cifar10Source(AbstractInMemorySource):
     """Images of CIFAR-10 binary files, one after the other.
 
     !!! example
-        ```python
+        ```{ .python .no-run }
         source = ss.data.Cifar10Source(["data_batch_1.bin", "data_batch_2.bin"])
         source[0]["image"].shape  # (32, 32, 3)
         ```

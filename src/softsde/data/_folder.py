@@ -31,7 +31,7 @@ class ImageFolderSource(AbstractSource):
     it shrinks them, so that nothing aliases.
 
     !!! example
-        ```python
+        ```{ .python .no-run }
         source = ss.data.ImageFolderSource("pictures", size=64)
         source[0]["image"].shape  # (64, 64, 3)
         ```

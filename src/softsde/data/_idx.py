@@ -26,7 +26,7 @@ class IdxSource(AbstractInMemorySource):
     """Images of an idx3 file with the labels of an idx1 file, gzipped or not.
 
     !!! example
-        ```python
+        ```{ .python .no-run }
         source = ss.data.IdxSource("train-images-idx3-ubyte.gz",
                                    "train-labels-idx1-ubyte.gz")
         source[0]["image"].shape  # (28, 28, 1)

@@ -48,7 +48,7 @@ def load(
     source itself raises.
 
     !!! example
-        ```python
+        ```{ .python .no-run }
         source = ss.data.load("digits", split="test")
         source = ss.data.load("pictures/", size=64)
         ```

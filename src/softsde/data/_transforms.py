@@ -28,7 +28,7 @@ class Pad(grain.transforms.Map):
     **Raises:** ValueError for a fill outside [0, 1] and for an image that is larger.
 
     !!! example
-        ```python
+        ```{ .python .no-run }
         loader = ss.data.make_loader(ss.data.mnist(), 128, transforms=[ss.data.Pad(32)])
         next(iter(loader))["image"].shape  # (128, 32, 32, 1)
         ```

@@ -55,8 +55,8 @@ def class_proportions(
     out of range, no samples, or a reference that is no distribution.
 
     ```python
-    logits = extract_features(classifier, samples)
-    class_proportions(logits).total_variation
+    logits = ss.metrics.extract_features(classifier, samples)
+    ss.metrics.class_proportions(logits).total_variation
     ```
     """
     labels = np.asarray(labels)

@@ -52,8 +52,8 @@ def extract_features(
     `fn` does not give a vector.
 
     ```python
-    features = extract_features(classifier.features, samples)
-    logits = extract_features(classifier, samples)
+    features = ss.metrics.extract_features(classifier.features, samples)
+    logits = ss.metrics.extract_features(classifier, samples)
     ```
     """
     check_positive_int("batch_size", batch_size)

@@ -40,9 +40,9 @@ def frechet_distance(
     rows of different lengths.
 
     ```python
-    features = extract_features(classifier.features, samples)
-    reference = extract_features(classifier.features, test_images)
-    frechet_distance(features, reference)
+    features = ss.metrics.extract_features(classifier.features, samples)
+    reference = ss.metrics.extract_features(classifier.features, test_images)
+    ss.metrics.frechet_distance(features, reference)
     ```
     """
     features_a = as_features("features_a", features_a, at_least=2)
@@ -160,8 +160,9 @@ def frechet_report(
     A `FrechetReport`; `str(...)` is a sentence ready to be quoted.
 
     ```python
-    a, b = FeatureMoments.of(features), FeatureMoments.of(reference)
-    print(frechet_report(a, b, space="the Fashion-MNIST classifier"))
+    a = ss.metrics.FeatureMoments.of(features)
+    b = ss.metrics.FeatureMoments.of(reference)
+    print(ss.metrics.frechet_report(a, b, space="the Fashion-MNIST classifier"))
     ```
     """
     if not space.strip():

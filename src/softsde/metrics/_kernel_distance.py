@@ -51,7 +51,7 @@ def kernel_distance(
     or sets too small for the blocks.
 
     ```python
-    value, error = kernel_distance(features, reference, key=jax.random.key(0))
+    value, error = ss.metrics.kernel_distance(features, reference, key=key)
     ```
     """
     features_a = as_features("features_a", features_a)

@@ -21,10 +21,11 @@ class FeatureMoments:
     Each batch is centred on its own mean, so that a large common offset costs no
     digits. The result does not depend on how the data were split.
 
-    ```python
-    moments = FeatureMoments.empty(dim=128)
+    ```{ .python .no-run }
+    moments = ss.metrics.FeatureMoments.empty(dim=128)
     for batch in loader:
-        moments = moments.update(extract_features(classifier.features, batch["image"]))
+        features = ss.metrics.extract_features(classifier.features, batch["image"])
+        moments = moments.update(features)
     ```
     """
 

@@ -38,8 +38,8 @@ def nearest_neighbours(
     different sizes, or `k` out of range.
 
     ```python
-    indices, distances = nearest_neighbours(samples, train_images, k=3)
-    plot_neighbours(samples, train_images[indices], "neighbours.png")
+    indices, distances = ss.metrics.nearest_neighbours(samples, train_images, k=3)
+    ss.plotting.plot_neighbours(samples, train_images[indices], "neighbours.png")
     ```
     """
     queries, data = flatten("queries", queries), flatten("data", data)

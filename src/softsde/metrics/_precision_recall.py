@@ -47,7 +47,7 @@ def precision_recall(
     or sets of at most `k` members.
 
     ```python
-    precision, recall = precision_recall(features, reference)
+    precision, recall = ss.metrics.precision_recall(features, reference)
     ```
     """
     check_positive_int("k", k)

@@ -48,7 +48,7 @@ def sliced_wasserstein(
     different sizes, `num_projections < 1` or `p < 1`.
 
     ```python
-    sliced_wasserstein(samples, test_images, key=jax.random.key(0))
+    ss.metrics.sliced_wasserstein(samples, test_images, key=jax.random.key(0))
     ```
     """
     a, b = flatten("a", a), flatten("b", b)

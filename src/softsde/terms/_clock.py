@@ -74,7 +74,7 @@ class ChurnClock(AbstractNoiseClock):
         ```python
         clock = ss.terms.ChurnClock(process, 20.0)
         ss.sample(
-            process, denoiser, prior=prior, num_samples=4, noise_clock=clock, key=key
+            process, denoiser, x1=images, noise_clock=clock, num_steps=2, key=key
         )
         ```
     """

@@ -125,7 +125,7 @@ def fit(
 
     !!! Example
 
-        ```python
+        ```{ .python .no-run }
         step = ss.train.make_train_step(loss_fn, optimiser, mesh=ss.train.make_mesh())
         result = ss.train.fit(state, loader, step, num_steps=50_000, folder="runs/blur")
         result.state.ema
@@ -171,15 +171,14 @@ def fit(
         def seconds() -> float:
             return earlier + time.monotonic() - began
 
-        # Only the first host writes the curve; the others keep the same books.
-        curve = folder / "metrics.jsonl" if first_host else Path(os.devnull)
         with (
-            MetricsLog(curve, step=n) as log,
+            # Only the first host writes the curve; the others keep the same books.
+            MetricsLog(folder / "metrics.jsonl" if first_host else None, step=n) as log,
             _Bar(n, num_steps, shown=progress and first_host) as bar,
         ):
             if resumed:
                 bar.say(f"Resuming from step {n} of {num_steps} in {folder}.")
-            saved = time.monotonic()
+            saved, interrupted = time.monotonic(), False
             while n < num_steps:
                 try:
                     batch = next(iterator)
@@ -218,12 +217,9 @@ def fit(
                     checkpoints.save(state, iterator, n, extra=extra)
                     saved = time.monotonic()
                 if stop:
-                    checkpoints.wait()
                     break
-            else:
-                interrupted = False
-
-            if interrupted:
+            checkpoints.wait()
+            if interrupted or signals.received:
                 number = signal.Signals(signals.received or signal.SIGTERM)
                 message = (
                     f"Interrupted by {number.name}: saved step {n} of {num_steps} in "

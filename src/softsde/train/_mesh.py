@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
@@ -79,7 +80,21 @@ def shard_state(state: T, mesh: Mesh | None) -> T:
     # A step that finds everything in place should not pay for a transfer call per leaf.
     if all(x.sharding == sharding for x in jax.tree.leaves(arrays)):
         return state
-    return eqx.combine(jax.device_put(arrays, sharding), rest)
+    if sharding.is_fully_addressable:
+        arrays = jax.device_put(arrays, sharding)
+    else:
+        arrays = jax.tree.map(lambda x: _on_all_hosts(x, sharding), arrays)
+    return eqx.combine(arrays, rest)
+
+
+def _on_all_hosts(x: jax.Array, sharding: NamedSharding) -> jax.Array:
+    """Make one array of the copies that the hosts hold of it."""
+    if x.sharding == sharding:
+        return x
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        data = _on_all_hosts(jax.random.key_data(x), sharding)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
+    return jax.make_array_from_process_local_data(sharding, np.asarray(x))
 
 
 def shard_batch(batch: PyTree, mesh: Mesh | None) -> PyTree:

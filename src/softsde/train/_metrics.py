@@ -20,7 +20,7 @@ def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
 
     !!! Example
 
-        ```python
+        ```{ .python .no-run }
         rows = ss.train.read_metrics("runs/blur/metrics.jsonl")
         plt.plot([r["step"] for r in rows], [r["loss"] for r in rows])
         ```
@@ -44,7 +44,7 @@ class MetricsLog:
 
     **Arguments:**
 
-    - `path`: the file; made if absent.
+    - `path`: the file; made if absent. `None` writes nothing.
     - `step`: the step from which training goes on.
 
     !!! Example
@@ -55,7 +55,10 @@ class MetricsLog:
         ```
     """
 
-    def __init__(self, path: str | os.PathLike, *, step: int = 0):
+    def __init__(self, path: str | os.PathLike | None, *, step: int = 0):
+        self._file = None
+        if path is None:
+            return
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
@@ -67,15 +70,18 @@ class MetricsLog:
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Append a line; it is with the operating system when this returns."""
-        self._file.write(_line({"step": step} | values))
-        self._file.flush()
+        if self._file is not None:
+            self._file.write(_line({"step": step} | values))
+            self._file.flush()
 
     def sync(self) -> None:
         """Wait until all lines are on the disk."""
-        os.fsync(self._file.fileno())
+        if self._file is not None:
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def __enter__(self) -> "MetricsLog":
         return self

@@ -73,9 +73,7 @@ class ChurnClock(AbstractNoiseClock):
 
         ```python
         clock = ss.terms.ChurnClock(process, 20.0)
-        ss.sample(
-            process, denoiser, x1=images, noise_clock=clock, num_steps=2, key=key
-        )
+        ss.sample(process, denoiser, x1=xs, noise_clock=clock, num_steps=40, key=key)
         ```
     """
 

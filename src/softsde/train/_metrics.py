@@ -80,6 +80,7 @@ class MetricsLog:
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
+        """Closes the file; leaving the `with` block does so too."""
         if self._file is not None:
             self._file.close()
 

@@ -21,6 +21,11 @@ from regression import (
 
 from softsde import train
 
+# orbax leaves other reads behind when one fails, and Python says so when they end.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
 
 def advance(state, data, count, num_devices=None):
     for _ in range(count):
@@ -215,13 +220,6 @@ DAMAGES = {
 }
 
 
-# orbax leaves reads behind when one of them fails, and Python tells that of them.
-left_behind = pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)
-
-
-@left_behind
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damage_costs_one_checkpoint(two, damage):
     folder, states = two
@@ -242,7 +240,6 @@ def test_damage_costs_one_checkpoint(two, damage):
     assert (folder / "damaged-4").is_dir()
 
 
-@left_behind
 def test_nothing_but_damage(two):
     folder, _ = two
     for n in (2, 4):
@@ -312,7 +309,6 @@ def test_position_in_the_data(tmp_path):
             checkpoints.restore(make_state(), counter)
 
 
-@left_behind
 def test_one_writer_and_any_number_of_readers(two):
     folder, states = two
     unfinished = folder / "6.orbax-checkpoint-tmp"

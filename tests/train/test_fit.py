@@ -24,6 +24,11 @@ from regression import (
 
 from softsde import train
 
+# See `test_checkpoint.py`.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
 
 def fit(folder, num_steps, *, state=None, data=None, step=None, **options):
     options = {"checkpoint_every": 4, "log_every": 3, "progress": False} | options

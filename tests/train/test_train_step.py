@@ -139,6 +139,19 @@ def test_batches_are_split_and_not_copied():
     assert on_one_device.sharding == sharded.sharding
 
 
+def test_a_state_is_put_on_every_device(key):
+    mesh = train.make_mesh(2)
+    tree = {"a": np.arange(3.0, dtype=np.float32), "key": key, "f": jnp.tanh}
+    placed = train.shard_state(tree, mesh)
+    for shard in placed["a"].addressable_shards:
+        np.testing.assert_array_equal(shard.data, tree["a"])
+    assert placed["a"].sharding.device_set == set(mesh.devices.flat)
+    assert jax.random.uniform(placed["key"]) == jax.random.uniform(key)
+    assert placed["f"] is jnp.tanh
+    assert train.shard_state(placed, mesh) is placed
+    assert train.shard_state(tree, None) is tree
+
+
 @pytest.mark.parametrize("num_devices", [None, 2])
 def test_step_is_traced_once(num_devices, tmp_path):
     """Over many steps, from a new state and from a restored one."""

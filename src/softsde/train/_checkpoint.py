@@ -312,7 +312,7 @@ def _arrays(state: TrainState) -> dict[str, jax.Array]:
     Keys are given as their data; arrays without elements are left out.
     """
     return {
-        name: jax.random.key_data(x) if _is_key(x) else x
+        name: jax.random.key_data(x) if _is_key(x) else jnp.asarray(x)
         for name, x in named_leaves(state).items()
         if eqx.is_array(x) and x.size > 0
     }

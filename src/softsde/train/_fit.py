@@ -321,7 +321,7 @@ class _Signals:
             signal.signal(number, handler)
         self._before = {}
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: Any) -> None:
         self._restore()
 
 

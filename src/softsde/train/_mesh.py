@@ -4,7 +4,7 @@ The one place that decides on shardings. The same code serves one device, the ho
 devices of a CPU, a TPU slice, and several hosts under `jax.distributed`.
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -78,7 +78,7 @@ def shard_state(state: T, mesh: Mesh | None) -> T:
     sharding = state_sharding(mesh)
     arrays, rest = eqx.partition(state, eqx.is_array)
     # A step that finds everything in place should not pay for a transfer call per leaf.
-    if all(x.sharding == sharding for x in jax.tree.leaves(arrays)):
+    if all(_is_at(x, sharding) for x in jax.tree.leaves(arrays)):
         return state
     if sharding.is_fully_addressable:
         arrays = jax.device_put(arrays, sharding)
@@ -87,9 +87,13 @@ def shard_state(state: T, mesh: Mesh | None) -> T:
     return eqx.combine(arrays, rest)
 
 
-def _on_all_hosts(x: jax.Array, sharding: NamedSharding) -> jax.Array:
+def _is_at(x: Any, sharding: NamedSharding) -> bool:
+    return isinstance(x, jax.Array) and x.sharding == sharding
+
+
+def _on_all_hosts(x: Any, sharding: NamedSharding) -> jax.Array:
     """Make one array of the copies that the hosts hold of it."""
-    if x.sharding == sharding:
+    if _is_at(x, sharding):
         return x
     if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
         data = _on_all_hosts(jax.random.key_data(x), sharding)
@@ -119,7 +123,7 @@ def shard_batch(batch: PyTree, mesh: Mesh | None) -> PyTree:
     if mesh is None:
         return batch
     sharding = batch_sharding(mesh)
-    if all(isinstance(x, jax.Array) and x.sharding == sharding for x in leaves):
+    if all(_is_at(x, sharding) for x in leaves):
         return batch
     devices = len(mesh.local_devices) * mesh.shape["data"] // mesh.size
     if size % devices != 0:

@@ -112,8 +112,14 @@ def test_damage_repairs_itself(tmp_path):
         result = fit(tmp_path / "run", 12)
     whole = fit(tmp_path / "whole", 12)
     assert_same_state(result.state, whole.state)
-    curves = [(tmp_path / f / "metrics.jsonl").read_bytes() for f in ("whole", "run")]
-    assert curves[0] == curves[1]
+    # The state is equal bit for bit. The figures that are logged are sums over threads,
+    # whose last place has been seen to differ between two programs of one process.
+    whole_rows, rows = (
+        train.read_metrics(tmp_path / f / "metrics.jsonl") for f in ("whole", "run")
+    )
+    assert [row["step"] for row in rows] == [row["step"] for row in whole_rows]
+    for row, expected in zip(rows, whole_rows, strict=True):
+        assert row == pytest.approx(expected, rel=1e-6)
 
 
 def test_callbacks(tmp_path):

@@ -52,7 +52,7 @@ def test_another_shape_is_refused(key):
 
 @pytest.mark.slow
 def test_it_learns_the_digits(key):
-    """95 % of held-out 8x8 digits in thirty epochs."""
+    """93 % of held-out 8x8 digits, by other writers, in ten epochs."""
     datasets = pytest.importorskip("sklearn.datasets")
     digits = datasets.load_digits()
     images = (digits.images / 16).astype(np.float32)[..., None]
@@ -79,7 +79,7 @@ def test_it_learns_the_digits(key):
             updates, opt_state = optimiser.update(gradients, opt_state)
         return eqx.apply_updates(classifier, updates), opt_state
 
-    for epoch in range(30):
+    for epoch in range(10):
         order = np.random.default_rng(epoch).permutation(1400).reshape(-1, 100)
         for i, batch in enumerate(order):
             classifier, opt_state = step(
@@ -90,4 +90,4 @@ def test_it_learns_the_digits(key):
                 jax.random.fold_in(key, 100 * epoch + i),
             )
     logits = eqx.filter_jit(lambda c, x: jax.vmap(c)(x))(classifier, images[test])
-    assert np.mean(np.argmax(logits, axis=-1) == digits.target[test]) > 0.95
+    assert np.mean(np.argmax(logits, axis=-1) == digits.target[test]) > 0.93

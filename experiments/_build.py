@@ -6,6 +6,7 @@ loss, so that its schedules, which are arrays too, stay as they are.
 
 from collections.abc import Callable
 
+import equinox as eqx
 import grain
 import jax
 import numpy as np
@@ -82,7 +83,8 @@ def make_process(
 
 def make_network(config: NetworkConfig, shape: tuple[int, int, int]) -> ss.nn.UNet:
     """The network, with its initial weights."""
-    return ss.nn.UNet(
+    # Jitted, for the many small draws would be compiled one by one.
+    return eqx.filter_jit(ss.nn.UNet)(
         shape,
         base_channels=config.base_channels,
         channel_multipliers=config.channel_multipliers,

@@ -120,14 +120,14 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """The pictures made while training."""
+    """The pictures made while training, and the sampler that other commands use."""
 
     num: int = 64
     """Samples in a picture."""
     steps: int = 60
     """Steps of the sampler."""
     churn: float = 0.0
-    """Noise above the paper's, see `experiments.sample --help`."""
+    """Noise above the paper's: see `experiments.sample --help`."""
     seed: int = 0
     """The same for all pictures of a run, so that they can be compared."""
 
@@ -230,6 +230,7 @@ PRESETS: dict[str, Preset] = {
                 learning_rate=2e-3, schedule="cosine", warmup_steps=100, ema_decay=0.995
             ),
             training=TrainingConfig(steps=3000, sample_every=1000),
+            sampling=SamplingConfig(churn=40.0),
         ),
     ),
     "fashion_mnist_blur": Preset(

@@ -239,9 +239,10 @@ def output_folder(name_or_folder: str) -> Path:
     return Path("runs") / folder.name if inside else folder
 
 
-def scale(shape: tuple[int, int, int]) -> int:
-    """How many times to enlarge images in a picture of many."""
-    return max(1, 56 // shape[0])
+def layout(shape: tuple[int, int, int]) -> tuple[int, int]:
+    """`scale` and `pad` of a picture of many: small images are enlarged."""
+    scale = max(1, 56 // shape[0])
+    return scale, max(1, scale // 2)
 
 
 def count_parameters(network: Any) -> int:

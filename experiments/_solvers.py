@@ -1,37 +1,53 @@
 """The samplers that a command can be asked for, as one group of options."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import softsde as ss
+
+from ._config import SamplingConfig
 
 
 @dataclass(frozen=True)
 class SolverConfig:
     """How samples are drawn."""
 
-    steps: int = 100
-    """Steps, each one evaluation of the network."""
+    steps: int | None = None
+    """Steps, each one evaluation of the network; by default, the experiment's own."""
     solver: Literal["momentum", "naive"] = "momentum"
     """The Momentum Sampler, or the Naive one: predict, then corrupt again."""
     noise_clock: Literal["paper", "flow"] = "paper"
     """Noise of the reverse SDE, or none: the probability flow (momentum only)."""
-    churn: float = 0.0
+    churn: float | None = None
     """Noise above the paper's, in units of the noise's variance over the whole way; 0
     is the paper's sampler. It renews the noise while the blur recedes, which cleans
-    the texture. Keep it below the number of steps (momentum and paper only)."""
+    the texture. Keep it below the number of steps. By default, the experiment's own
+    (momentum and paper only)."""
 
     def __post_init__(self):
-        if self.churn < 0:
+        if self.churn is not None and self.churn < 0:
             raise ValueError(f"`--churn` is {self.churn}; expected at least 0.")
-        if self.churn and (self.solver, self.noise_clock) != ("momentum", "paper"):
+        if self.churn and not self._takes_churn:
             raise ValueError(
                 "`--churn` adds noise to the Momentum Sampler's: it goes with "
                 "`--solver momentum --noise-clock paper`."
             )
 
+    @property
+    def _takes_churn(self) -> bool:
+        return (self.solver, self.noise_clock) == ("momentum", "paper")
+
+    def completed(self, config: SamplingConfig) -> "SolverConfig":
+        """With what was not said taken from the experiment."""
+        churn = config.churn if self._takes_churn else 0.0
+        return replace(
+            self,
+            steps=config.steps if self.steps is None else self.steps,
+            churn=churn if self.churn is None else self.churn,
+        )
+
     def options(self, process: ss.Process) -> dict[str, Any]:
-        """As arguments of [`softsde.sample`][] for a process."""
+        """As arguments of [`softsde.sample`][] for a process, once completed."""
         solvers = {"momentum": ss.Momentum, "naive": ss.Naive}
         clock = self.noise_clock
         if self.churn:

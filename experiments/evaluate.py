@@ -177,14 +177,16 @@ def evaluate(command: Evaluate) -> tuple[Path, dict[str, Any]]:
     folder = command.folder or _run.output_folder(command.run) / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
 
-    options = command.sampler.options(model.process)
-    images = model.sample(command.num, seed=command.seed, **options)
+    sampler = command.sampler.completed(model.config.sampling)
+    images = model.sample(
+        command.num, seed=command.seed, **sampler.options(model.process)
+    )
     # Real images lie in [0, 1]; a little noise outside is not a difference to count.
     images = np.clip(images, 0, 1)
     reference = open_reference(source, command.reference, space)
     report = {
         "model": model.card,
-        "sampler": asdict(command.sampler),
+        "sampler": asdict(sampler),
         "num": command.num,
         "seed": command.seed,
         "space": space.name,
@@ -197,15 +199,16 @@ def evaluate(command: Evaluate) -> tuple[Path, dict[str, Any]]:
     }
     (folder / "evaluation.json").write_text(json.dumps(report, indent=1) + "\n")
 
-    scale = _run.scale(model.shape)
+    scale, pad = _run.layout(model.shape)
     ss.plotting.save_grid(
         folder / "samples.png",
         images[:64],
         scale=scale,
-        title=f"64 samples, {command.sampler.label}, uncurated",
+        pad=pad,
+        title=f"64 samples, {sampler.label}, uncurated",
     )
     ss.plotting.save_grid(
-        folder / "real.png", real[:64], scale=scale, title=f"64 {real_name}"
+        folder / "real.png", real[:64], scale=scale, pad=pad, title=f"64 {real_name}"
     )
     indices, distances = ss.metrics.nearest_neighbours(
         images[:10], reference.images, k=6

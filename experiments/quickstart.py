@@ -12,7 +12,6 @@ from pathlib import Path
 
 from . import _cli, classifier, evaluate, sample, train
 from ._config import PRESETS
-from ._solvers import SolverConfig
 
 
 @dataclass(frozen=True)
@@ -51,12 +50,10 @@ def quickstart(command: Quickstart) -> list[Path]:
     )
     print("3/4 Drawing samples")
     run = str(command.folder)
-    # As many steps as the pictures of training: the sampler is compiled already.
-    sampler = SolverConfig(steps=config.sampling.steps)
-    pictures = sample.sample(sample.Sample(run, sampler=sampler))
+    pictures = sample.sample(sample.Sample(run))
     print("4/4 Measuring them")
     folder, report = evaluate.evaluate(
-        evaluate.Evaluate(run, num=command.num, sampler=sampler, classifier=str(judge))
+        evaluate.Evaluate(run, num=command.num, classifier=str(judge))
     )
     print(evaluate.table(report))
     return [*pictures, folder / "neighbours.png", folder / "evaluation.json"]

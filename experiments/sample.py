@@ -43,7 +43,8 @@ def sample(command: Sample) -> list[Path]:
     model = _run.open_model(command.run)
     folder = command.folder or _run.output_folder(command.run) / "drawn"
     folder.mkdir(parents=True, exist_ok=True)
-    options = command.sampler.options(model.process)
+    sampler = command.sampler.completed(model.config.sampling)
+    options = sampler.options(model.process)
     images = model.sample(command.num, seed=command.seed, **options)
 
     # The first samples again, now with the way that they took.
@@ -52,19 +53,20 @@ def sample(command: Sample) -> list[Path]:
     assert way.trajectory is not None and way.predictions is not None
     rows = np.stack([way.trajectory, way.predictions], axis=1)
 
-    stem = f"{command.sampler.label}_seed{command.seed}"
-    scale = _run.scale(model.shape)
+    stem = f"{sampler.label}_seed{command.seed}"
+    scale, pad = _run.layout(model.shape)
     picture = ss.plotting.save_grid(
         folder / f"{stem}.png",
         images[:256],
         columns=8 if command.num <= 64 else 16,
         scale=scale,
-        title=f"{command.num} samples, {command.sampler.steps} steps, uncurated",
+        pad=pad,
+        title=f"{command.num} samples, {sampler.label}, uncurated",
     )
     strip = ss.plotting.save_png(
         folder / f"{stem}_way.png",
         ss.plotting.trajectory_strip(
-            rows.reshape(-1, *rows.shape[2:]), frames=12, scale=scale
+            rows.reshape(-1, *rows.shape[2:]), frames=12, scale=scale, pad=pad
         ),
         title="from prior to sample: the state, and below it the prediction",
     )

@@ -39,7 +39,8 @@ def train(config: Config, folder: Path) -> ss.train.FitResult:
     mesh = ss.train.make_mesh()
     process, prior = _run.start(folder, config, source)
     parameters = _run.count_parameters(network)
-    sampler = SolverConfig(config.sampling.steps, churn=config.sampling.churn)
+    scale, pad = _run.layout(source.shape)
+    sampler = SolverConfig().completed(config.sampling)
     print(
         f"{source}\n{parameters:,} parameters, {mesh.size} {jax.default_backend()} "
         f"device(s), batches of {config.training.batch_size}; writing to {folder}/"
@@ -70,7 +71,8 @@ def train(config: Config, folder: Path) -> ss.train.FitResult:
         ss.plotting.save_grid(
             folder / "samples" / f"step_{step:06d}.png",
             drawn.x,
-            scale=_run.scale(source.shape),
+            scale=scale,
+            pad=pad,
             title=f"step {step}: {sampler.label}, uncurated",
         )
         if (folder / "metrics.jsonl").stat().st_size > 0:

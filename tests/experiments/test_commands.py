@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 from PIL import Image
-from tiny_run import tiny
+from tiny_run import steps, tiny
 
 import softsde as ss
 from experiments import (
@@ -23,6 +23,7 @@ from experiments import (
     schedule,
     train,
 )
+from experiments._config import SamplingConfig
 from experiments._solvers import SolverConfig
 
 
@@ -31,14 +32,13 @@ def same(a, b) -> bool:
     return all(np.array_equal(x, y) for x, y in leaves)
 
 
-def test_a_run_that_was_resumed_holds_what_its_readme_says(run):
+def test_a_run_folder_holds_what_its_readme_says(run):
     text = (run / "README.md").read_text()
     for line in text.splitlines():
         if line.startswith("| `"):
             pattern = line.split("`")[1].rstrip("/")
             assert list(run.glob(pattern)), pattern
     assert [p.name for p in sorted((run / "samples").iterdir())] == [
-        "step_000003.png",
         "step_000004.png",
         "step_000006.png",
     ]
@@ -47,20 +47,27 @@ def test_a_run_that_was_resumed_holds_what_its_readme_says(run):
     card = json.loads((run / "model.json").read_text())
     assert (card["steps"], card["images_seen"]) == (6, 6 * 16)
     with Image.open(run / "samples" / "step_000006.png") as picture:
-        # Four 8x8 images in a row at seven times their size, a pixel around each.
-        assert picture.width >= 4 * 8 * 7 + 5
+        # Four 8x8 images in a row at seven times their size, three pixels around.
+        assert picture.width == 4 * (8 * 7 + 3) + 3
+
+
+def test_a_finished_run_is_left_as_it_is(run, tmp_path):
+    folder = tmp_path / "again"
+    shutil.copytree(run, folder)
+    result = train.train(tiny(), folder)
+    assert (result.step, result.reason) == (6, "finished")
+    assert same(_run.open_model(str(folder)).network, _run.open_model(str(run)).network)
+    lines = [(path / "metrics.jsonl").read_text() for path in (folder, run)]
+    assert lines[0] == lines[1]
 
 
 @pytest.mark.slow
 def test_a_stopped_run_ends_as_if_it_had_not_been(run, tmp_path):
-    train.train(tiny(), tmp_path / "whole")
-    assert same(
-        _run.open_model(str(tmp_path / "whole")).network,
-        _run.open_model(str(run)).network,
-    )
-    lines = [
-        (folder / "metrics.jsonl").read_text() for folder in (tmp_path / "whole", run)
-    ]
+    folder = tmp_path / "stopped"
+    train.train(steps(tiny(), 3), folder)
+    train.train(tiny(), folder)
+    assert same(_run.open_model(str(folder)).network, _run.open_model(str(run)).network)
+    lines = [(path / "metrics.jsonl").read_text() for path in (folder, run)]
     assert lines[0] == lines[1]
 
 
@@ -142,6 +149,16 @@ def test_the_samplers_are_the_library_s(run):
     }
     clock = SolverConfig(churn=3.0).options(process)["noise_clock"]
     assert same(clock, ss.terms.ChurnClock(process, 3.0))
+
+
+def test_what_was_not_said_of_a_sampler_is_the_experiment_s():
+    config = SamplingConfig(steps=30, churn=5.0)
+    assert SolverConfig().completed(config) == SolverConfig(30, churn=5.0)
+    said = SolverConfig(10, churn=0.0)
+    assert said.completed(config) == said
+    # Samplers that cannot take churn get none.
+    for other in (SolverConfig(solver="naive"), SolverConfig(noise_clock="flow")):
+        assert other.completed(config).churn == 0
 
 
 def test_churn_is_for_the_sampler_that_can_take_it():

@@ -17,8 +17,7 @@ class DataConfig:
     """The images."""
 
     source: str
-    """`digits`, `mnist`, `fashion_mnist`, `cifar10`, or the path of one's own images: a
-    .npy or .npz file, or a folder of pictures."""
+    """A name, such as `mnist`, or one's own images: a .npy or .npz file, or a folder."""
     size: int | None = None
     """Side in pixels to which a folder's pictures are brought."""
     flip: bool = False
@@ -73,11 +72,11 @@ class NetworkConfig:
 class LossConfig:
     """Soft Score Matching."""
 
+    # The noisy image is itself a guess of the blurred one, of error sigma squared.
     weight: Literal["one", "inverse_variance", "inverse_variance_squared"] = (
         "inverse_variance"
     )
-    """Weight in time. With `inverse_variance` the loss of a good model is of order one
-    at all times: the noisy image is itself a guess with that error."""
+    """Weight in time; with `inverse_variance` all times count alike."""
     times: Literal["low_discrepancy", "uniform"] = "low_discrepancy"
     """How the times of a batch are drawn: evenly spaced, or independent."""
 

@@ -10,19 +10,16 @@ from ._config import SamplingConfig
 
 @dataclass(frozen=True)
 class SolverConfig:
-    """How samples are drawn."""
+    """How samples are drawn; what is not said is the experiment's own."""
 
     steps: int | None = None
-    """Steps, each one evaluation of the network; by default, the experiment's own."""
+    """Steps, each one evaluation of the network."""
     solver: Literal["momentum", "naive"] = "momentum"
     """The Momentum Sampler, or the Naive one: predict, then corrupt again."""
     noise_clock: Literal["paper", "flow"] = "paper"
     """Noise of the reverse SDE, or none: the probability flow (momentum only)."""
     churn: float | None = None
-    """Noise above the paper's, in units of the noise's variance over the whole way; 0
-    is the paper's sampler. It renews the noise while the blur recedes, which cleans
-    the texture. Keep it below the number of steps. By default, the experiment's own
-    (momentum and paper only)."""
+    """Noise above the paper's, to renew it about churn / 2 times; cleans texture."""
 
     def __post_init__(self):
         if self.churn is not None and self.churn < 0:

@@ -26,8 +26,8 @@ from . import _cli, _run
 class Train:
     """Train a classifier, or go on training it."""
 
-    source: Annotated[str, tyro.conf.Positional]
-    """`digits`, `mnist`, `fashion_mnist`, `cifar10`, or one's own labelled images."""
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
+    """`digits`, `mnist`, `fashion_mnist` or `cifar10`."""
     folder: Path | None = None
     """Where to write; by default runs/classifier_SOURCE."""
     epochs: float = 8.0

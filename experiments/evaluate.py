@@ -29,7 +29,7 @@ from ._solvers import SolverConfig
 class Evaluate:
     """Measure a model."""
 
-    run: Annotated[str, tyro.conf.Positional]
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A run folder, or the name of a model that comes with the code."""
     num: int = 2000
     """How many samples to draw, and as many held-out images at most."""
@@ -39,8 +39,7 @@ class Evaluate:
     seed: int = 0
     """Of the samples."""
     classifier: str | None = None
-    """The file of a classifier; by default, the one that was trained or is shipped for
-    the model's data. `pixels` does without."""
+    """Its file, or `pixels` for none; by default, the one that there is for the data."""
     reference: int = 60_000
     """How many training images to compare with, at most."""
     folder: Path | None = None

@@ -23,7 +23,7 @@ from ._solvers import SolverConfig
 class Sample:
     """Draw samples from a model."""
 
-    run: Annotated[str, tyro.conf.Positional]
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A run folder, or the name of a model that comes with the code."""
     num: int = 64
     """How many images."""

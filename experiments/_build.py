@@ -109,9 +109,19 @@ def make_optimiser(config: Config) -> optax.GradientTransformation:
     )
 
 
-def make_loss(config: Config, process: ss.Process) -> Callable:
+def make_relative_weight(
+    process: ss.Process, source: ss.data.AbstractSource
+) -> ss.losses.RelativeWeight:
+    """The weight that makes the loss relative to the best affine denoiser's."""
+    images = ss.data.to_array(source, limit=FITTED_ON)
+    return ss.losses.RelativeWeight.fit(process, images)
+
+
+def make_loss(
+    config: Config, process: ss.Process, weight: ss.losses.Weight
+) -> Callable:
     """`loss_fn(network, batch, *, key)`, as `softsde.train` wants it."""
-    loss = ss.losses.SoftScoreMatching(config.loss.weight)
+    loss = ss.losses.SoftScoreMatching(weight)
 
     def loss_fn(network, batch, *, key):
         value = ss.losses.batch_loss(

@@ -39,7 +39,7 @@ class Evaluate:
     seed: int = 0
     """Of the samples."""
     classifier: str | None = None
-    """Its file, or `pixels` for none; by default, the one that there is for the data."""
+    """Its file, or `pixels` for none; by default, the one there is for the data."""
     reference: int = 60_000
     """How many training images to compare with, at most."""
     folder: Path | None = None

@@ -37,7 +37,7 @@ def train(config: Config, folder: Path) -> ss.train.FitResult:
     optimiser = _build.make_optimiser(config)
     loader = _build.make_loader(source, config)
     mesh = ss.train.make_mesh()
-    process, prior = _run.start(folder, config, source)
+    process, weight, prior = _run.start(folder, config, source)
     parameters = _run.count_parameters(network)
     scale, pad = _run.layout(source.shape)
     sampler = SolverConfig().completed(config.sampling)
@@ -84,7 +84,7 @@ def train(config: Config, folder: Path) -> ss.train.FitResult:
         ),
         loader,
         ss.train.make_train_step(
-            _build.make_loss(config, process),
+            _build.make_loss(config, process, weight),
             optimiser,
             ema_decay=config.optimiser.ema_decay,
             mesh=mesh,

@@ -9,5 +9,6 @@ from ._members import (
     DenoisingScoreMatching as DenoisingScoreMatching,
     SoftScoreMatching as SoftScoreMatching,
 )
+from ._relative import RelativeWeight as RelativeWeight
 from ._weighted_residual import WeightedResidual as WeightedResidual
-from ._weights import weight_function as weight_function
+from ._weights import Weight as Weight, weight_function as weight_function

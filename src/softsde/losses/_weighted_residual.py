@@ -49,8 +49,9 @@ class WeightedResidual(eqx.Module):
         ```
     """
 
-    operator: Operator = eqx.field(static=True, default="corruption")
-    weight: Weight = eqx.field(static=True, default="one")
+    # Not static: an operator or a weight may be a module with arrays in it.
+    operator: Operator = "corruption"
+    weight: Weight = "one"
 
     def __check_init__(self):
         if not callable(self.operator) and self.operator not in _OPERATORS:

@@ -1,0 +1,155 @@
+r"""A weight in time that makes losses comparable: relative to the best affine denoiser.
+
+The error that is left to a good denoiser varies over time by orders of magnitude: a
+heavy blur leaves a handful of modes to be wrong about, a light one hundreds. Whatever
+power of $\sigma_t$ is used, some stretch of time then dominates the gradient. The error
+of the best *affine* denoiser varies in the same way, and follows in closed form from
+the covariance of the data. Divided by it, the loss is 1 for linear regression, and
+below 1 by what a network knows beyond it, at all times alike.
+"""
+
+import json
+import os
+import pathlib
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._checks import check_samples
+from .._types import Scalar, ScalarLike
+from ..processes import Process
+from ..schedules._io import write_json
+
+
+class RelativeWeight(eqx.Module):
+    r"""$w(t) = 1 / \ell(t)$, $\ell$ the Soft Score Matching loss of affine regression.
+
+    The least loss of an affine denoiser is that of the Wiener filter: with $s_i$ the
+    eigenvalues of the covariance of $C_t x_0$,
+
+    $$\ell(t) = \min_{D \text{ affine}} \tfrac1d E\, \lVert C_t (D(x_t) - x_0) \rVert^2
+    = \frac1d \sum_i \frac{s_i \sigma_t^2}{s_i + \sigma_t^2}.$$
+
+    Under this weight the loss is 1 for the best affine denoiser at every time, and what
+    is below 1 has been learnt beyond it.
+
+    !!! example
+
+        ```python
+        weight = ss.losses.RelativeWeight.fit(process, images)
+        loss = ss.losses.SoftScoreMatching(weight)
+        ```
+    """
+
+    times: Float[Array, " points"]
+    #: The logarithm of $\ell$, between which `w` is interpolated.
+    log_losses: Float[Array, " points"]
+
+    def __init__(self, times, losses):
+        """**Arguments:**
+
+        - `times`: strictly increasing, at least two.
+        - `losses`: the least loss of an affine denoiser at each; positive.
+
+        **Raises:** `ValueError` for unequal lengths, unsorted times or losses that are
+        not positive.
+        """
+        times, losses = np.asarray(times), np.asarray(losses)
+        if times.ndim != 1 or times.shape != losses.shape or len(times) < 2:
+            raise ValueError(
+                "`RelativeWeight` needs at least two `times` and as many `losses`, got "
+                f"shapes {times.shape} and {losses.shape}."
+            )
+        if not np.all(np.diff(times) > 0):
+            raise ValueError("`RelativeWeight` needs strictly increasing `times`.")
+        if not np.all(np.isfinite(losses) & (losses > 0)):
+            raise ValueError(
+                "`RelativeWeight` divides by `losses`, so they must be positive and "
+                f"finite; the least is {losses.min()}. Where nothing is left to learn "
+                "(no noise, or constant data) there is no relative loss."
+            )
+        self.times = jnp.asarray(times, jnp.result_type(float))
+        self.log_losses = jnp.asarray(np.log(losses), jnp.result_type(float))
+
+    def __call__(self, t: ScalarLike) -> Scalar:
+        t = jnp.asarray(t)
+        times, values = self.times.astype(t.dtype), self.log_losses.astype(t.dtype)
+        return jnp.exp(-jnp.interp(t, times, values))
+
+    @classmethod
+    def fit(
+        cls,
+        process: Process,
+        data: Float[Array | np.ndarray, "number *shape"],
+        *,
+        points: int = 33,
+        max_samples: int = 4096,
+    ) -> "RelativeWeight":
+        r"""Computes $\ell$ from the covariance of corrupted data.
+
+        **Arguments:**
+
+        - `process`: that corrupts; $\sigma_t > 0$ at all times.
+        - `data`: clean samples stacked in front; at most `max_samples`, evenly spaced
+            over them, are used.
+        - `points`: how many times, evenly spaced; between them $\log \ell$ is linear.
+
+        **Returns:** the weight.
+
+        **Raises:** `ValueError` for fewer than two samples or points, or a process
+        without noise; `TypeError` for data that is not floating-point.
+        """
+        owner = "RelativeWeight.fit"
+        check_samples(owner, data)
+        process.require_noise(f"`{owner}`")
+        if len(data) < 2 or points < 2:
+            raise ValueError(
+                f"`{owner}` needs at least two samples and two points, got "
+                f"{len(data)} and {points}."
+            )
+        chosen = np.linspace(0, len(data) - 1, min(len(data), max_samples)).astype(int)
+        clean = np.asarray(data)[chosen]
+        centred = jnp.asarray(clean - clean.mean(axis=0))
+        corrupt = eqx.filter_jit(
+            lambda t, xs: jax.vmap(lambda x: process.apply(t, x))(xs)
+        )
+        times = np.linspace(process.t0, process.t1, points)
+        losses = []
+        for t in times:
+            time = jnp.asarray(t, centred.dtype)
+            rows = np.asarray(corrupt(time, centred), np.float64)
+            noise = float(process.sigma(time)) ** 2
+            losses.append(_wiener_loss(rows.reshape(len(rows), -1), noise))
+        return cls(times, losses)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the weight as JSON, atomically. `RelativeWeight.load` reads it."""
+        content = {
+            "times": np.asarray(self.times).tolist(),
+            "losses": np.exp(np.asarray(self.log_losses, np.float64)).tolist(),
+        }
+        write_json(path, content)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "RelativeWeight":
+        """Reads what `save` wrote.
+
+        **Raises:** `ValueError` when the file holds no weight, naming the file.
+        """
+        try:
+            content = json.loads(pathlib.Path(path).read_text())
+            return cls(content["times"], content["losses"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path} does not hold a weight: {error}") from error
+
+
+def _wiener_loss(rows: Float[np.ndarray, "number size"], noise: float) -> float:
+    """The mean over the components of `s noise / (s + noise)`; `rows` are centred."""
+    number, size = rows.shape
+    # The smaller of the two products has the same eigenvalues, zeros apart.
+    gram = rows.T @ rows if size <= number else rows @ rows.T
+    variances = np.maximum(np.linalg.eigvalsh(gram / number), 0)
+    return float(np.sum(variances * noise / (variances + noise)) / size)

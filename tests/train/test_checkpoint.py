@@ -80,6 +80,16 @@ def test_everything_comes_back(tmp_path, asynchronous):
     assert_same_state(advance(restored, elsewhere, 20), state)
 
 
+def test_what_is_saved_is_what_was_there_when_asked(tmp_path):
+    """Writing goes on in the background, and so does the caller."""
+    extra = {"sums": {"loss": 1.0}}
+    with train.Checkpointer(tmp_path) as checkpoints:
+        checkpoints.save(make_state(), None, 1, extra=extra)
+        extra["sums"]["loss"] += 1.0
+        checkpoints.wait()
+        assert checkpoints.about(1)["extra"] == {"sums": {"loss": 1.0}}
+
+
 class Zoo(eqx.Module):
     linear: Linear
     half: jax.Array

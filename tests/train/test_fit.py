@@ -104,10 +104,6 @@ def test_a_crash_without_any_checkpoint(tmp_path):
 
 # orbax's reader threads outlive the event loop of the read that failed.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.xfail(
-    strict=False,
-    reason="the state is right, but a line logged over the lost steps may not be",
-)
 def test_damage_repairs_itself(tmp_path):
     fit(tmp_path / "run", 9)
     for file in (tmp_path / "run" / "checkpoints" / "9").rglob("d/*"):
@@ -116,14 +112,8 @@ def test_damage_repairs_itself(tmp_path):
         result = fit(tmp_path / "run", 12)
     whole = fit(tmp_path / "whole", 12)
     assert_same_state(result.state, whole.state)
-    # The state is equal bit for bit. The figures that are logged are sums over threads,
-    # whose last place has been seen to differ between two programs of one process.
-    whole_rows, rows = (
-        train.read_metrics(tmp_path / f / "metrics.jsonl") for f in ("whole", "run")
-    )
-    assert [row["step"] for row in rows] == [row["step"] for row in whole_rows]
-    for row, expected in zip(rows, whole_rows, strict=True):
-        assert row == pytest.approx(expected, rel=1e-6)
+    curves = [(tmp_path / f / "metrics.jsonl").read_bytes() for f in ("whole", "run")]
+    assert curves[0] == curves[1]
 
 
 def test_callbacks(tmp_path):

@@ -5,6 +5,7 @@ configuration, the position in the data, a table of the arrays, and their checks
 checkpoint has its final name only when all of it has been written.
 """
 
+import copy
 import json
 import os
 import warnings
@@ -138,7 +139,7 @@ class Checkpointer:
         - `state`: it may be consumed by the next step as soon as this returns.
         - `iterator`: the data iterator, or `None`.
         - `step`: the name of the checkpoint.
-        - `extra`: found again as `about(step)["extra"]`.
+        - `extra`: found again as `about(step)["extra"]`, as it is now.
         """
         if self._read_only:
             raise ValueError(f"{self.folder} was opened with `read_only=True`.")
@@ -150,7 +151,8 @@ class Checkpointer:
             "arrays": describe(arrays),
             "checksums": _checksums(arrays),
             "iterator": _positions(iterator),
-            "extra": extra or {},
+            # A copy: it is written in the background, and the caller goes on.
+            "extra": copy.deepcopy(extra or {}),
         }
         self._manager.save(
             step,

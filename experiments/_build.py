@@ -13,6 +13,7 @@ import numpy as np
 import optax
 
 import softsde as ss
+from softsde.losses._weights import Weight
 
 from ._config import Config, DataConfig, NetworkConfig, ProcessConfig
 
@@ -117,9 +118,7 @@ def make_relative_weight(
     return ss.losses.RelativeWeight.fit(process, images)
 
 
-def make_loss(
-    config: Config, process: ss.Process, weight: ss.losses.Weight
-) -> Callable:
+def make_loss(config: Config, process: ss.Process, weight: Weight) -> Callable:
     """`loss_fn(network, batch, *, key)`, as `softsde.train` wants it."""
     loss = ss.losses.SoftScoreMatching(weight)
 

@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
 import softsde as ss
+from softsde.losses._weights import Weight
 
 from . import _build
 from ._config import Config
@@ -103,7 +104,7 @@ class Fitted(NamedTuple):
     """What a run computes from the data before it trains."""
 
     process: ss.Process
-    weight: ss.losses.Weight
+    weight: Weight
     prior: ss.EmpiricalPrior
 
 
@@ -170,7 +171,7 @@ def read_process(
     return _build.make_process(config.process, shape, levels)
 
 
-def read_weight(folder: Path, config: Config) -> ss.losses.Weight:
+def read_weight(folder: Path, config: Config) -> Weight:
     """The weight of the loss of a run."""
     if config.loss.weight == "relative":
         return ss.losses.RelativeWeight.load(folder / "weight.json")

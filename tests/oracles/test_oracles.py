@@ -82,7 +82,66 @@ def test_empirical(process, key):
         )
 
 
+def test_mixture(process, key):
+    rng = np.random.default_rng(3)
+    weights = np.array([0.2, 0.5, 0.3])
+    means = rng.normal(size=(3, *SHAPE))
+    roots = rng.normal(size=(3, 6, 6))
+    covariances = roots @ roots.transpose(0, 2, 1)
+    # A singular one too: data on a plane.
+    covariances[1] = roots[1, :, :2] @ roots[1, :, :2].T
+    oracle = ss.oracles.MixtureOracle(2 * weights, means, covariances)
+    x = np.asarray(jax.random.normal(key, SHAPE))
+    for t in (0.0, 0.4, 1.0):
+        c, sigma = dense(process, t), float(process.sigma(t))
+        log_densities, posteriors = [], []
+        for weight, mean, covariance in zip(weights, means, covariances, strict=True):
+            joint = c @ covariance @ c.T + sigma**2 * np.eye(6)
+            m = c @ mean.reshape(-1)
+            gain = covariance @ c.T @ np.linalg.inv(joint)
+            posteriors.append(mean.reshape(-1) + gain @ (x.reshape(-1) - m))
+            normal = scipy.stats.multivariate_normal(m, joint)
+            log_densities.append(np.log(weight) + normal.logpdf(x.reshape(-1)))
+        np.testing.assert_allclose(
+            oracle.posterior_mean(process, t, jnp.asarray(x)).reshape(-1),
+            scipy.special.softmax(log_densities) @ np.stack(posteriors),
+            atol=1e-10,
+        )
+        got = oracle.log_prob(process, t, jnp.asarray(x))
+        expected = scipy.special.logsumexp(log_densities)
+        assert float(got) == pytest.approx(expected, abs=1e-10)
+        from_denoiser = process.score(
+            t, jnp.asarray(x), oracle.denoiser(process)(t, jnp.asarray(x))
+        )
+        np.testing.assert_allclose(
+            from_denoiser, oracle.score(process, t, jnp.asarray(x)), atol=1e-10
+        )
+
+
+def test_draws_of_a_mixture_have_its_moments(x64, key):
+    weights = np.array([0.25, 0.75])
+    means = np.array([[-2.0, 1.0], [1.0, 0.0]])
+    covariances = np.array([[[0.5, 0.2], [0.2, 0.3]], [[1.0, -1.0], [-1.0, 1.0]]])
+    oracle = ss.oracles.MixtureOracle(weights, means, covariances)
+    number = 200_000
+    draws = np.asarray(jax.vmap(oracle.sample)(jax.random.split(key, number)))
+    mean = weights @ means
+    second = np.einsum("k,kij->ij", weights, covariances)
+    second += np.einsum("k,ki,kj->ij", weights, means, means)
+    deviations = draws.std(0) / np.sqrt(number)
+    assert np.all(np.abs(draws.mean(0) - mean) < 4 * deviations)
+    products = draws[:, :, None] * draws[:, None, :]
+    deviations = products.std(0) / np.sqrt(number)
+    assert np.all(np.abs(products.mean(0) - second) < 4 * deviations)
+
+
 def test_mistakes_are_named():
+    with pytest.raises(ValueError, match="one weight a component"):
+        ss.oracles.MixtureOracle([1.0], jnp.zeros((2, 3)), jnp.zeros((2, 3, 3)))
+    with pytest.raises(ValueError, match=r"expected \(2, 3, 3\)"):
+        ss.oracles.MixtureOracle([1.0, 1.0], jnp.zeros((2, 3)), jnp.zeros((2, 3)))
+    with pytest.raises(ValueError, match="positive `weights`"):
+        ss.oracles.MixtureOracle([1.0, 0.0], jnp.zeros((2, 3)), jnp.zeros((2, 3, 3)))
     with pytest.raises(ValueError, match=r"expected \(3, 3\)"):
         ss.oracles.GaussianOracle(jnp.zeros(3), jnp.eye(2))
     with pytest.raises(ValueError, match="stacked in front"):

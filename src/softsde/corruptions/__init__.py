@@ -7,3 +7,4 @@ A corruption knows its operator at a level `theta`, the adjoint and the derivati
 from ._base import AbstractCorruption as AbstractCorruption
 from ._gaussian_blur import GaussianBlur as GaussianBlur
 from ._identity import Identity as Identity
+from ._scale import Scale as Scale

@@ -11,4 +11,4 @@ from ._members import (
 )
 from ._relative import RelativeWeight as RelativeWeight
 from ._weighted_residual import WeightedResidual as WeightedResidual
-from ._weights import Weight as Weight, weight_function as weight_function
+from ._weights import weight_function as weight_function

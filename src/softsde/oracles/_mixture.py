@@ -1,0 +1,114 @@
+"""A Gaussian mixture: the truth that is neither affine nor a finite set of points."""
+
+import jax
+import jax.numpy as jnp
+import jax.scipy as jsp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._checks import concrete
+from .._types import Key, Sample, Scalar, ScalarLike
+from ..processes import Process
+from ._base import AbstractOracle, dense_operator
+
+
+class MixtureOracle(AbstractOracle):
+    r"""Data $x_0 \sim \sum_k w_k\, N(m_k, \Sigma_k)$.
+
+    Under a process $x_t \sim \sum_k w_k\, N(C_t m_k,\; S_k)$ with $S_k = C_t \Sigma_k
+    C_t^\top + \sigma_t^2 I$, and
+
+    $$E[x_0|x_t] = \sum_k r_k(x_t)\, \big(m_k + \Sigma_k C_t^\top S_k^{-1}
+    (x_t - C_t m_k)\big),$$
+
+    where $r_k$ is the posterior probability of the component. Nothing is asked of
+    $C_t$: it may be singular, and need not be symmetric or commute with anything.
+
+    !!! example
+
+        ```python
+        oracle = ss.oracles.MixtureOracle(
+            weights=[0.3, 0.7],
+            means=[[-2.0, 0.0], [1.0, 1.0]],
+            covariances=[0.1 * np.eye(2), 0.2 * np.eye(2)],
+        )
+        denoiser = oracle.denoiser(ss.ve(0.01, 5.0))
+        ```
+    """
+
+    weights: Float[Array, " components"]
+    means: Float[Array, "components *shape"]
+    covariances: Float[Array, "components size size"]
+
+    def __init__(self, weights, means, covariances):
+        """**Arguments:**
+
+        - `weights`: of the components; positive, brought to the sum 1.
+        - `means`: of one sample each, stacked in front.
+        - `covariances`: of the flattened samples, symmetric and positive
+            semi-definite.
+
+        **Raises:** `ValueError` when they do not fit, or for a weight that is not
+        positive.
+        """
+        weights, means, covariances = map(jnp.asarray, (weights, means, covariances))
+        number = means.shape[0] if means.ndim > 1 else 0
+        size = means[0].size if number else 0
+        if not number or weights.shape != (number,):
+            raise ValueError(
+                f"`MixtureOracle` got `weights` of shape {weights.shape} and `means` "
+                f"of shape {means.shape}; expected one weight a component, and samples "
+                "stacked in front."
+            )
+        if covariances.shape != (number, size, size):
+            raise ValueError(
+                f"`MixtureOracle` got `covariances` of shape {covariances.shape}; "
+                f"expected {(number, size, size)}."
+            )
+        known = concrete(weights)
+        if known is not None and not np.all(np.isfinite(known) & (known > 0)):
+            raise ValueError(
+                f"`MixtureOracle` needs positive `weights`, got {known.tolist()}."
+            )
+        self.weights = weights / jnp.sum(weights)
+        self.means = means
+        self.covariances = covariances
+
+    def _posterior(self, process: Process, t: ScalarLike, x: Sample):
+        """Log of weight times density, and posterior mean, of each component."""
+        operator = dense_operator(process, t, x)
+        noise = process.sigma(jnp.asarray(t, x.dtype)) ** 2
+        identity = jnp.eye(x.size, dtype=x.dtype)
+
+        def one(weight, mean, covariance):
+            mean = mean.reshape(-1)
+            cross = covariance @ operator.T
+            marginal = operator @ cross + noise * identity
+            factor = jsp.linalg.cho_factor(marginal, lower=True)
+            gap = x.reshape(-1) - operator @ mean
+            white = jsp.linalg.cho_solve(factor, gap)
+            log_det = 2 * jnp.sum(jnp.log(jnp.diagonal(factor[0])))
+            constant = jnp.asarray(x.size * np.log(2 * np.pi), x.dtype)
+            log_density = -0.5 * (gap @ white + log_det + constant)
+            return jnp.log(weight) + log_density, mean + cross @ white
+
+        return jax.vmap(one)(self.weights, self.means, self.covariances)
+
+    def posterior_mean(self, process: Process, t: ScalarLike, x: Sample) -> Sample:
+        logits, means = self._posterior(process, t, x)
+        return (jax.nn.softmax(logits) @ means).reshape(x.shape)
+
+    def log_prob(self, process: Process, t: ScalarLike, x: Sample) -> Scalar:
+        return jax.nn.logsumexp(self._posterior(process, t, x)[0])
+
+    def sample(self, key: Key) -> Sample:
+        """One draw of the clean sample $x_0$."""
+        which_key, normal_key = jax.random.split(key)
+        which = jax.random.categorical(which_key, jnp.log(self.weights))
+        mean, covariance = self.means[which], self.covariances[which]
+        # By the eigenvectors: a covariance may be singular.
+        values, vectors = jnp.linalg.eigh(covariance)
+        z = jax.random.normal(normal_key, (mean.size,), mean.dtype)
+        return mean + (vectors @ (jnp.sqrt(jnp.maximum(values, 0)) * z)).reshape(
+            mean.shape
+        )

@@ -13,7 +13,6 @@ import numpy as np
 import optax
 
 import softsde as ss
-from softsde.losses._weights import Weight
 
 from ._config import Config, DataConfig, NetworkConfig, ProcessConfig
 
@@ -110,17 +109,9 @@ def make_optimiser(config: Config) -> optax.GradientTransformation:
     )
 
 
-def make_relative_weight(
-    process: ss.Process, source: ss.data.AbstractSource
-) -> ss.losses.RelativeWeight:
-    """The weight that makes the loss relative to the best affine denoiser's."""
-    images = ss.data.to_array(source, limit=FITTED_ON)
-    return ss.losses.RelativeWeight.fit(process, images)
-
-
-def make_loss(config: Config, process: ss.Process, weight: Weight) -> Callable:
+def make_loss(config: Config, process: ss.Process) -> Callable:
     """`loss_fn(network, batch, *, key)`, as `softsde.train` wants it."""
-    loss = ss.losses.SoftScoreMatching(weight)
+    loss = ss.losses.SoftScoreMatching(config.loss.weight)
 
     def loss_fn(network, batch, *, key):
         value = ss.losses.batch_loss(

@@ -72,12 +72,11 @@ class NetworkConfig:
 class LossConfig:
     """Soft Score Matching."""
 
-    # Powers of sigma leave some stretch of time to dominate: see RelativeWeight.
+    # Under 1 / sigma the gradients of all times are of one size: see docs/results.md.
     weight: Literal[
-        "relative", "one", "inverse_variance", "inverse_variance_squared"
-    ] = "relative"
-    """Weight in time; with `relative` the loss is 1 for linear regression at all times
-    and they count alike."""
+        "one", "inverse_std", "inverse_variance", "inverse_variance_squared"
+    ] = "inverse_std"
+    """Weight in time; with `inverse_std` all times pull alike on the weights."""
     times: Literal["low_discrepancy", "uniform"] = "low_discrepancy"
     """How the times of a batch are drawn: evenly spaced, or independent."""
 
@@ -108,6 +107,8 @@ class TrainingConfig:
     """Images a step, over all devices."""
     seed: int = 0
     """Of the order of the images, the times and the noise."""
+    initial: str | None = None
+    """A run folder or a model that comes with the code, whose weights to start from."""
     max_seconds: float | None = None
     """Stop this session, with a checkpoint, after so long; the same command resumes."""
     sample_every: int = 1500
@@ -151,7 +152,7 @@ class Config:
         """
         parts = dataclasses.asdict(self)
         del parts["sampling"]
-        lasting = ["batch_size", "seed"]
+        lasting = ["batch_size", "seed", "initial"]
         if self.optimiser.schedule == "cosine":
             lasting.append("steps")
         parts["training"] = {name: parts["training"][name] for name in lasting}

@@ -4,7 +4,7 @@ import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -14,7 +14,6 @@ from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
 import softsde as ss
-from softsde.losses._weights import Weight
 
 from . import _build
 from ._config import Config
@@ -32,7 +31,6 @@ where it stopped.
 | --- | --- |
 | `config.json` | everything that was chosen |
 | `levels.json` | blur in pixels as a function of time |
-| `weight.json` | what losses are relative to: the best affine denoiser's |
 | `prior.eqx` | what samples start from, fitted on the corrupted data |
 | `metrics.jsonl` | one line every few steps: loss, gradient norm, learning rate |
 | `loss.png` | the same, drawn |
@@ -100,15 +98,9 @@ class Model:
         )
 
 
-class Fitted(NamedTuple):
-    """What a run computes from the data before it trains."""
-
-    process: ss.Process
-    weight: Weight
-    prior: ss.EmpiricalPrior
-
-
-def start(folder: Path, config: Config, source: ss.data.AbstractSource) -> Fitted:
+def start(
+    folder: Path, config: Config, source: ss.data.AbstractSource
+) -> tuple[ss.Process, ss.EmpiricalPrior]:
     """Makes the folder, or opens it again with the same config.
 
     **Raises:** `ValueError` where the folder holds a run of another config.
@@ -127,15 +119,11 @@ def start(folder: Path, config: Config, source: ss.data.AbstractSource) -> Fitte
     if not (folder / "levels.json").exists():
         _build.make_levels(config.process, source).save(folder / "levels.json")
     process = read_process(folder, config, source.shape)
-    if config.loss.weight == "relative" and not (folder / "weight.json").exists():
-        _build.make_relative_weight(process, source).save(folder / "weight.json")
     if not (folder / "prior.eqx").exists():
         images = ss.data.to_array(source, limit=_build.FITTED_ON)
         prior = ss.EmpiricalPrior.fit(process, images)
         save_prior(folder / "prior.eqx", prior)
-    return Fitted(
-        process, read_weight(folder, config), load_prior(folder / "prior.eqx")
-    )
+    return process, load_prior(folder / "prior.eqx")
 
 
 def _refuse_other(folder: Path, old: Config, new: Config) -> None:
@@ -169,13 +157,6 @@ def read_process(
     """The process of a run, with the levels that it was trained with."""
     levels = ss.schedules.load(folder / "levels.json")
     return _build.make_process(config.process, shape, levels)
-
-
-def read_weight(folder: Path, config: Config) -> Weight:
-    """The weight of the loss of a run."""
-    if config.loss.weight == "relative":
-        return ss.losses.RelativeWeight.load(folder / "weight.json")
-    return config.loss.weight
 
 
 def save_prior(path: Path, prior: ss.EmpiricalPrior) -> None:

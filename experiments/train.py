@@ -4,6 +4,7 @@ Writes a run folder that explains itself. Stop it at any moment, with Ctrl-C too
 same command goes on where it stopped.
 """
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,17 +29,41 @@ class Train:
     """The run folder; if it exists, its run is resumed."""
 
 
+def initial_weights(config: Config, shape: tuple[int, int, int]) -> _run.Model | None:
+    """The model whose weights to start from, if the config names one.
+
+    **Raises:** `ValueError` where it is of another network or of other images.
+    """
+    if config.training.initial is None:
+        return None
+    model = _run.open_model(config.training.initial)
+    kind = dataclasses.replace(model.config.network, seed=config.network.seed)
+    if (kind, model.shape) != (config.network, shape):
+        raise ValueError(
+            f"`--training.initial {config.training.initial}` is a network of "
+            f"{model.shape}, {kind}, and cannot start one of {shape}, "
+            f"{config.network}. Ask for the same `--network` options."
+        )
+    return model
+
+
 def train(config: Config, folder: Path) -> ss.train.FitResult:
     """Trains until the config's number of steps, from wherever the folder stands."""
     began = time.monotonic()
     # What can be wrong with a config shows here, before anything is written.
     source = _build.make_source(config.data)
-    network = _build.make_network(config.network, source.shape)
+    initial = initial_weights(config, source.shape)
+    network = (
+        initial.network
+        if initial
+        else _build.make_network(config.network, source.shape)
+    )
     optimiser = _build.make_optimiser(config)
     loader = _build.make_loader(source, config)
     mesh = ss.train.make_mesh()
-    process, weight, prior = _run.start(folder, config, source)
+    process, prior = _run.start(folder, config, source)
     parameters = _run.count_parameters(network)
+    before = {"initial": initial.card} if initial else {}
     scale, pad = _run.layout(source.shape)
     sampler = SolverConfig().completed(config.sampling)
     print(
@@ -59,7 +84,7 @@ def train(config: Config, folder: Path) -> ss.train.FitResult:
             "num_images": len(source),
             "commit": _run.commit(),
             "softsde": ss.__version__,
-        }
+        } | before
         # Off the mesh, of which this host may hold a part only.
         model = _run.Model(config, process, jax.device_get(state.ema), prior, card)
         _run.write_model(folder, model)
@@ -84,7 +109,7 @@ def train(config: Config, folder: Path) -> ss.train.FitResult:
         ),
         loader,
         ss.train.make_train_step(
-            _build.make_loss(config, process, weight),
+            _build.make_loss(config, process),
             optimiser,
             ema_decay=config.optimiser.ema_decay,
             mesh=mesh,

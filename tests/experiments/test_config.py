@@ -65,9 +65,7 @@ def test_identity_holds_steps_only_where_the_learning_rate_depends_on_them():
 def _shapes(name):
     """The loss of a preset with the shapes of all that goes into it."""
     config, shape = PRESETS[name].config, SHAPES[name]
-    loss_fn = _build.make_loss(
-        config, _build.make_process(config.process, shape), "inverse_variance"
-    )
+    loss_fn = _build.make_loss(config, _build.make_process(config.process, shape))
     network = eqx.filter_eval_shape(_build.make_network, config.network, shape)
     batch = {"image": jax.ShapeDtypeStruct((2, *shape), jnp.float32)}
     key = jax.eval_shape(lambda: jax.random.key(0))

@@ -32,7 +32,12 @@ def seen(process, x0, t, key):
 
 @pytest.mark.parametrize(
     ("weight", "power"),
-    [("one", 0), ("inverse_variance", 2), ("inverse_variance_squared", 4)],
+    [
+        ("one", 0),
+        ("inverse_std", 1),
+        ("inverse_variance", 2),
+        ("inverse_variance_squared", 4),
+    ],
 )
 def test_soft_score_matching_is_the_papers(process, key, weight, power):
     x0 = jax.random.normal(key, (DIM,))

@@ -8,11 +8,14 @@ import jax.numpy as jnp
 from .._types import Scalar, ScalarLike
 from ..processes import Process
 
-WeightName: TypeAlias = Literal["one", "inverse_variance", "inverse_variance_squared"]
+WeightName: TypeAlias = Literal[
+    "one", "inverse_std", "inverse_variance", "inverse_variance_squared"
+]
 Weight: TypeAlias = WeightName | Callable[[ScalarLike], Scalar]
 
 _POWERS: dict[str, int] = {
     "one": 0,
+    "inverse_std": 1,
     "inverse_variance": 2,
     "inverse_variance_squared": 4,
 }
@@ -23,7 +26,8 @@ def weight_function(weight: Weight, process: Process) -> Callable[[ScalarLike], 
 
     **Arguments:**
 
-    - `weight`: `"one"` (the paper's choice in practice), `"inverse_variance"`
+    - `weight`: `"one"` (the paper's choice in practice), `"inverse_std"`
+        ($1/\sigma_t$), `"inverse_variance"`
         ($1/\sigma_t^2$), `"inverse_variance_squared"` ($1/\sigma_t^4$, which makes Soft
         Score Matching equal to denoising score matching), or a callable of time.
     - `process`: whose noise it is.

@@ -79,6 +79,26 @@ def test_only_the_network_is_trained(run):
     assert not same(model.network, first)
 
 
+def test_a_run_may_start_from_the_weights_of_another(run, tmp_path):
+    training = dataclasses.replace(
+        tiny().training, steps=1, initial=str(run), sample_every=1
+    )
+    # So small a rate changes no float32.
+    still = dataclasses.replace(tiny().optimiser, learning_rate=1e-30)
+    train.train(tiny(training=training, optimiser=still), tmp_path / "second")
+    first, second = (_run.open_model(str(f)) for f in (run, tmp_path / "second"))
+    leaves = zip(
+        jax.tree.leaves(first.network), jax.tree.leaves(second.network), strict=True
+    )
+    for a, b in leaves:
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+    assert second.card["initial"] == first.card
+    other = dataclasses.replace(tiny().network, base_channels=16)
+    with pytest.raises(ValueError, match=r"cannot start one of \(8, 8, 1\)"):
+        train.train(tiny(training=training, network=other), tmp_path / "third")
+    assert not (tmp_path / "third").exists()
+
+
 def test_another_config_is_refused_with_what_differs(run):
     other = tiny(process=dataclasses.replace(tiny().process, max_blur=3.0))
     before = (run / "config.json").read_text()

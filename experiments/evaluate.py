@@ -5,6 +5,9 @@ and recall in the feature space of a small classifier, sliced Wasserstein distan
 the pixels, class proportions, and nearest training images, by which memorisation would
 be seen. Held-out images go through the same, since no figure means much without what
 real images score. None of the figures is an FID, which is of another feature space.
+
+Beside the samples it measures the denoiser itself: its loss on held-out images over
+time, in units of the loss of the best affine denoiser.
 """
 
 import json
@@ -128,6 +131,9 @@ def measure(images: np.ndarray, reference: Reference, space: Space) -> dict[str,
     return figures
 
 
+#: When the denoiser is looked at.
+SKILL_TIMES = np.linspace(0, 1, 11, dtype=np.float32)
+
 _ROWS = {
     "frechet_distance": "Frechet distance (features)",
     "frechet_bias": "  equal distributions would give",
@@ -140,6 +146,22 @@ _ROWS = {
 }
 
 
+def skill(model: _run.Model, images: np.ndarray, training: np.ndarray) -> list[float]:
+    """The loss at each of `SKILL_TIMES`, where the best affine denoiser's is 1."""
+    process, denoiser = model.process, model.denoiser
+    weight = ss.losses.RelativeWeight.fit(process, training)
+    loss = ss.losses.SoftScoreMatching(weight)
+    samples = jnp.asarray(images[:500])
+    keys = jax.random.split(jax.random.key(0), len(samples))
+
+    @jax.jit
+    def mean(t):
+        one = lambda x, k: loss(denoiser, process, x, t, key=k)
+        return jnp.mean(jax.vmap(one)(samples, keys))
+
+    return [float(mean(t)) for t in SKILL_TIMES]
+
+
 def table(report: dict[str, Any]) -> str:
     """The report as text."""
     samples, held_out = report["samples"], report["held_out"]
@@ -150,6 +172,8 @@ def table(report: dict[str, Any]) -> str:
     for name, text in _ROWS.items():
         if name in samples:
             lines.append(f"{text:38}{samples[name]:>10.4g}{held_out[name]:>16.4g}")
+    lines.append("loss of the denoiser over time; the best affine one's is 1:")
+    lines.append(" ".join(f"{value:.2f}" for value in report["relative_loss"]["loss"]))
     lines.append("samples nearer to training images than real ones are would be copies")
     return "\n".join(lines)
 
@@ -191,6 +215,10 @@ def evaluate(command: Evaluate) -> tuple[Path, dict[str, Any]]:
         "space": space.name,
         "reference": f"{len(reference.images)} training images",
         "samples": measure(images, reference, space),
+        "relative_loss": {
+            "times": np.round(SKILL_TIMES, 2).tolist(),
+            "loss": skill(model, real, reference.images[: _build.FITTED_ON]),
+        },
         "held_out_name": real_name,
         "held_out": measure(real, reference, space),
         "commit": _run.commit(),
@@ -198,6 +226,16 @@ def evaluate(command: Evaluate) -> tuple[Path, dict[str, Any]]:
     }
     (folder / "evaluation.json").write_text(json.dumps(report, indent=1) + "\n")
 
+    ss.plotting.plot_curves(
+        SKILL_TIMES,
+        {
+            "the model": np.array(report["relative_loss"]["loss"]),
+            "best affine denoiser": np.ones(len(SKILL_TIMES)),
+        },
+        folder / "relative_loss.png",
+        y_label="Soft Score Matching loss",
+        title=f"on {real_name}, relative",
+    )
     scale, pad = _run.layout(model.shape)
     ss.plotting.save_grid(
         folder / "samples.png",
@@ -227,7 +265,13 @@ def main() -> None:
         command = _cli.parse(Evaluate, "experiments.evaluate", __doc__)
         folder, report = evaluate(command)
         print(table(report))
-        names = ("evaluation.json", "samples.png", "real.png", "neighbours.png")
+        names = (
+            "evaluation.json",
+            "samples.png",
+            "real.png",
+            "neighbours.png",
+            "relative_loss.png",
+        )
         _cli.wrote(*(folder / name for name in names))
         _cli.next_commands(
             f"python -m experiments.sample {command.run}",

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import jax
 import numpy as np
 import tyro
+
+import softsde as ss
 
 from . import _build, _cli
 from ._config import PRESETS, Config
@@ -32,17 +35,22 @@ def schedule(config: Config, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     levels.save(folder / "levels.json")
 
-    from matplotlib.figure import Figure
-
     times = np.linspace(0, 1, 200, dtype=np.float32)
-    figure = Figure(figsize=(5, 3.5), layout="constrained")
-    axes = figure.add_subplot()
-    for curve, name in ((levels, config.process.levels), (geometric, "geometric")):
-        axes.semilogy(times, [float(curve(t)) for t in times], label=name)
-    axes.set(xlabel="time", ylabel="blur, pixels", title=config.data.source)
-    axes.legend()
-    figure.savefig(folder / "levels.png", dpi=150)
-    return [folder / "levels.json", folder / "levels.png"]
+    picture = ss.plotting.plot_curves(
+        times,
+        {
+            name: np.asarray(jax.vmap(curve)(times))
+            for curve, name in (
+                (geometric, "geometric"),
+                (levels, config.process.levels),
+            )
+        },
+        folder / "levels.png",
+        y_label="blur, pixels",
+        logarithmic=True,
+        title=config.data.source,
+    )
+    return [folder / "levels.json", picture]
 
 
 def main() -> None:

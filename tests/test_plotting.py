@@ -9,6 +9,7 @@ from PIL import Image
 
 from softsde.plotting import (
     image_grid,
+    plot_curves,
     plot_metrics,
     plot_neighbours,
     save_grid,
@@ -253,6 +254,24 @@ def test_refusals(tmp_path):
         plot_neighbours(images, np.zeros((3, 1, 4, 5, 1)), tmp_path / "a.png")
     with pytest.raises(ValueError, match=r"`distances` has shape \(2, 2\)"):
         plot_neighbours(images, images, tmp_path / "a.png", distances=np.zeros((2, 2)))
+
+
+def test_curves_are_drawn_as_given(as_a_user, tmp_path, drawn):
+    x, values = np.array([0.0, 0.5, 1.0]), np.array([1.0, 10.0, 0.1])
+    path = plot_curves(
+        x, {"noise": values, "blur": 2 * values}, tmp_path / "c.png", logarithmic=True
+    )
+    assert read(path)[0].std() > 0
+    (figure,) = drawn
+    (axes,) = figure.axes
+    lines = {line.get_label(): line.get_xydata() for line in axes.lines}
+    np.testing.assert_array_equal(lines["noise"], np.stack([x, values], axis=1))
+    np.testing.assert_array_equal(lines["blur"], np.stack([x, 2 * values], axis=1))
+    assert axes.get_yscale() == "log"
+    with pytest.raises(ValueError, match="no curves"):
+        plot_curves(x, {}, tmp_path / "d.png")
+    with pytest.raises(ValueError, match=r"'short' of shape \(2,\)"):
+        plot_curves(x, {"short": values[:2]}, tmp_path / "d.png")
 
 
 def test_missing_extras_are_named(tmp_path, monkeypatch):

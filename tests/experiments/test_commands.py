@@ -207,6 +207,20 @@ def test_evaluate_finds_no_difference_in_real_images_and_much_in_samples(run, tm
     assert (folder / "neighbours.png").exists()
 
 
+def test_skill_is_the_loss_in_units_of_affine_regression(run):
+    """Of the identity, whose loss where nothing is blurred is the variance itself."""
+    model = _run.open_model(str(run))
+    identity = dataclasses.replace(model, network=lambda t, x, key=None: 0 * x)
+    images = ss.data.to_array(ss.data.load("digits"))
+    first = evaluate.skill(identity, images, images)[0]
+    weight = ss.losses.RelativeWeight.fit(model.process, images)
+    variance = float(model.process.sigma(0.0)) ** 2
+    expected = variance * float(weight(np.float32(0.0)))
+    # 500 images of 64 pixels: the relative deviation of the mean of squares.
+    assert first == pytest.approx(expected, rel=4 * np.sqrt(2 / (500 * 64)))
+    assert first > 1
+
+
 def test_evaluate_without_a_classifier_says_how_to_train_one(
     run, tmp_path, monkeypatch
 ):

@@ -56,7 +56,15 @@ def export(run_folder: str | Path, name: str, into: Path | None = None) -> Path:
 
 
 def _describe(name: str, card: dict[str, Any]) -> str:
-    process = card["config"]["process"]
+    config = card["config"]
+    process, optimiser = config["process"], config["optimiser"]
+    start = "new weights"
+    if "initial" in card:
+        first = card["initial"]
+        start = (
+            f"the weights of a run before: {first['steps']:,} steps, "
+            f"{first['images_seen']:,} images, code {first['commit']}"
+        )
     text = f"""\
 # {name}
 
@@ -67,8 +75,12 @@ A UNet of {card["parameters"]:,} parameters, trained with Soft Score Matching.
 | data | {card["data"]}, {card["num_images"]:,} training images of {card["shape"]} |
 | process | blur to {process["max_blur"]} pixels, noise {process["sigma_min"]} to \
 {process["sigma_max"]} |
-| steps | {card["steps"]:,} of {card["config"]["training"]["batch_size"]} images: \
+| start | {start} |
+| steps | {card["steps"]:,} of {config["training"]["batch_size"]} images: \
 {card["images_seen"]:,} seen |
+| optimiser | Adam, rate {optimiser["learning_rate"]} ({optimiser["schedule"]}), \
+clipped at {optimiser["clip"]}, averaged with {optimiser["ema_decay"]} |
+| loss | Soft Score Matching, weight {config["loss"]["weight"]} |
 | code | {card["commit"]} |
 
     from experiments import pretrained
@@ -81,7 +93,7 @@ or `python -m experiments.sample {name}`.
         sampler = report["sampler"]
         text += (
             f"\n{report['num']:,} samples ({sampler['solver']}, {sampler['steps']} "
-            f"steps) against {report['reference']}; features of {report['space']}.\n\n"
+            f"steps, churn {sampler['churn']:g}) against {report['reference']}; features of {report['space']}.\n\n"
             f"| | samples | {report['held_out_name']} |\n| --- | --- | --- |\n"
         )
         for figure, value in report["samples"].items():

@@ -25,7 +25,7 @@ from ._priors import (
     GaussianPrior as GaussianPrior,
 )
 from ._sampling import Samples as Samples, sample as sample
-from .parametrisations import Denoiser as Denoiser
+from .parametrisations import Denoiser as Denoiser, convert as convert
 from .processes import (
     Process as Process,
     cold as cold,

@@ -1,8 +1,8 @@
 """Every named process against its published coefficients, and against mixtures.
 
-The oracle's score is the gradient of its log density. A velocity is right when it solves
-the continuity equation of that density; for a scaling it is compared with the conditional
-mean of the paths' own speed, written out with the coefficients of the papers.
+The oracle's score is the gradient of its log density. A velocity is right when it
+solves the continuity equation of that density; for a scaling it is compared with the
+conditional mean of the paths' own speed, by the coefficients of the papers.
 """
 
 import jax

@@ -25,8 +25,18 @@ from ._priors import (
     GaussianPrior as GaussianPrior,
 )
 from ._sampling import Samples as Samples, sample as sample
-from .parametrisations import Denoiser as Denoiser
-from .processes import Process as Process, soft_blur as soft_blur, ve as ve
+from .parametrisations import Denoiser as Denoiser, convert as convert
+from .processes import (
+    Process as Process,
+    cold as cold,
+    cosine_vp as cosine_vp,
+    edm as edm,
+    rectified_flow as rectified_flow,
+    soft_blur as soft_blur,
+    subvp as subvp,
+    ve as ve,
+    vp as vp,
+)
 from .solvers import Momentum as Momentum, Naive as Naive
 from .terms import probability_flow as probability_flow, reverse_sde as reverse_sde
 

@@ -2,12 +2,28 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from softsde import schedules
-from softsde.schedules import Constant, Geometric, PiecewiseLinear, TwoPhase
+from softsde.schedules import (
+    EDM,
+    VP,
+    Constant,
+    Cosine,
+    CosineVP,
+    CosineVPSignal,
+    Geometric,
+    Linear,
+    PiecewiseLinear,
+    Sigmoid,
+    SubVP,
+    TimeWarp,
+    TwoPhase,
+    VPSignal,
+)
 
 # Made in each test, so that arrays have its precision.
 CURVES = {
@@ -15,7 +31,117 @@ CURVES = {
     "geometric": lambda: Geometric(0.01, 50.0),
     "two_phase": lambda: TwoPhase(0.01, 0.1, 0.2),
     "piecewise": lambda: PiecewiseLinear([0.2, 0.5, 1.0], [0.01, 2.0, 18.0]),
+    "linear": lambda: Linear(1.0, 0.0),
+    "cosine": lambda: Cosine(0.01, 1.0),
+    "sigmoid": lambda: Sigmoid(1.0, 0.01, steepness=6.0),
+    "edm": lambda: EDM(),
+    "vp_signal": lambda: VPSignal(),
+    "vp": lambda: VP(0.2, 12.0),
+    "sub_vp": lambda: SubVP(),
+    "constant_beta": lambda: VP(3.0, 3.0),
+    "cosine_vp_signal": lambda: CosineVPSignal(),
+    "cosine_vp": lambda: CosineVP(),
+    "time_warp": lambda: TimeWarp(
+        Geometric(0.01, 50.0), TimeWarp(Linear(1.0, 0.2), Cosine(0.0, 1.0))
+    ),
 }
+
+
+def _sigmoid(u):
+    return 1 / (1 + np.exp(-u))
+
+
+def _solved_sigmoid(t):
+    """The constants of A s(k (t - 1/2)) + B from the two ends, as a linear system."""
+    ends = np.array([[_sigmoid(-3.0), 1.0], [_sigmoid(3.0), 1.0]])
+    a, b = np.linalg.solve(ends, [1.0, 0.01])
+    return a * _sigmoid(6.0 * (t - 0.5)) + b
+
+
+def _signal(t, low=0.1, high=20.0):
+    return np.exp(-0.25 * t**2 * (high - low) - 0.5 * t * low)
+
+
+def _alpha_bar(t, s=0.008):
+    f = lambda u: np.cos((u + s) / (1 + s) * np.pi / 2) ** 2
+    return f(t) / f(0)
+
+
+# As their papers write them.
+FORMULAS = {
+    "linear": lambda t: 1 - t,
+    "cosine": lambda t: 0.01 + 0.99 * (1 - np.cos(np.pi * t)) / 2,
+    "sigmoid": _solved_sigmoid,
+    "edm": lambda t: (0.002 ** (1 / 7) + t * (80 ** (1 / 7) - 0.002 ** (1 / 7))) ** 7,
+    "vp_signal": _signal,
+    "vp": lambda t: np.sqrt(1 - _signal(t, 0.2, 12.0) ** 2),
+    "sub_vp": lambda t: 1 - _signal(t) ** 2,
+    "constant_beta": lambda t: np.sqrt(1 - np.exp(-3 * t)),
+    "cosine_vp_signal": lambda t: np.sqrt(_alpha_bar(t)),
+    "cosine_vp": lambda t: np.sqrt(1 - _alpha_bar(t)),
+    "time_warp": lambda t: 0.01 * 5000 ** (1 - 0.8 * (1 - np.cos(np.pi * t)) / 2),
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_formula(x64, name):
+    times = np.linspace(0, 1, 11)
+    values = jax.vmap(CURVES[name]())(jnp.asarray(times))
+    # Their own rounding: a difference from 1 may be off by eps, its root by sqrt(eps).
+    np.testing.assert_allclose(
+        values[1:], FORMULAS[name](times[1:]), rtol=1e-12, atol=1e-14
+    )
+    np.testing.assert_allclose(values[0], FORMULAS[name](0.0), atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine", "sigmoid"])
+def test_ends_are_hit_to_the_last_bit(name):
+    start, end = {"linear": (1.0, 0.0), "cosine": (0.01, 1.0)}.get(name, (1.0, 0.01))
+    schedule = CURVES[name]()
+    assert float(schedule(jnp.float32(0))) == np.float32(start)
+    assert float(schedule(jnp.float32(1))) == pytest.approx(end, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("make", "leading"),
+    [
+        # The first terms of each series at zero: a difference of ones would lose them.
+        (lambda: VP(), lambda t: np.sqrt(0.1 * t)),
+        (lambda: SubVP(), lambda t: 0.1 * t),
+        (
+            lambda: CosineVP(),
+            lambda t: np.sqrt(np.pi * t / 1.008 * np.tan(np.pi / 2 * 0.008 / 1.008)),
+        ),
+        (lambda: Cosine(0.0, 1.0), lambda t: np.pi**2 * t**2 / 4),
+        (lambda: Sigmoid(0.0, 1.0), lambda t: 5 * t / (np.sinh(5.0))),
+    ],
+    ids=["vp", "sub_vp", "cosine_vp", "cosine", "sigmoid"],
+)
+def test_small_times_do_not_cancel_in_single_precision(make, leading):
+    t = 1e-8
+    assert float(make()(jnp.float32(t))) == pytest.approx(leading(t), rel=2e-6)
+
+
+def test_vp_is_that_of_score_sde(x64):
+    assert float(VPSignal()(0.5)) == pytest.approx(0.2811828807967524, abs=1e-15)
+    assert float(VP()(0.5)) == pytest.approx(0.9596542020680363, abs=1e-15)
+    assert float(SubVP()(0.5)) == pytest.approx(0.9209361875468394, abs=1e-15)
+
+
+@pytest.mark.parametrize("name", ["geometric", "affine", "cosine", "sigmoid"])
+def test_noise_sequence(x64, name):
+    """200 levels from 1 to 0.01, each by the formula of its name."""
+    i = np.arange(200) / 199
+    if name == "sigmoid":
+        ends = np.array([[_sigmoid(5.0), 1.0], [_sigmoid(-5.0), 1.0]])
+        a, b = np.linalg.solve(ends, [1.0, 0.01])
+    expected = {
+        "geometric": lambda: np.geomspace(1, 0.01, 200),
+        "affine": lambda: np.linspace(1, 0.01, 200),
+        "cosine": lambda: 0.01 + 0.99 * (1 + np.cos(np.pi * i)) / 2,
+        "sigmoid": lambda: a * _sigmoid(-10 * (i - 0.5)) + b,
+    }[name]()
+    np.testing.assert_allclose(schedules.noise_sequence(name), expected, rtol=1e-12)
 
 
 def test_geometric_is_that_of_score_sde(x64):
@@ -42,21 +168,28 @@ def test_piecewise_linear_interpolates_and_holds_outside(x64):
 @pytest.mark.parametrize("name", CURVES)
 def test_derivative(x64, name):
     schedule = CURVES[name]()
-    for t in (0.05, 0.31, 0.77):
-        h = 1e-6
-        difference = (schedule(t + h) - schedule(t - h)) / (2 * h)
-        assert float(schedule.derivative(t)) == pytest.approx(
-            float(difference), rel=1e-7, abs=1e-12
-        )
+    times, h = jnp.array([0.05, 0.31, 0.77]), 1e-6
+    later, earlier = jax.vmap(schedule)(times + h), jax.vmap(schedule)(times - h)
+    np.testing.assert_allclose(
+        jax.vmap(schedule.derivative)(times),
+        (later - earlier) / (2 * h),
+        rtol=1e-7,
+        atol=1e-9,
+    )
 
 
-@pytest.mark.parametrize("name", ["geometric", "two_phase", "piecewise"])
+@pytest.mark.parametrize("name", [name for name in CURVES if name != "constant"])
 def test_inverse(x64, name):
     schedule = CURVES[name]()
-    last = {"two_phase": 0.2, "piecewise": 1.0, "geometric": 1.0}[name]
-    first = {"two_phase": 0.0, "piecewise": 0.2, "geometric": 0.0}[name]
-    for t in np.linspace(first, last, 7):
-        assert float(schedule.inverse(schedule(t))) == pytest.approx(t, abs=1e-12)
+    first, last = {"two_phase": (0.0, 0.2), "piecewise": (0.2, 1.0)}.get(name, (0, 1))
+    times = jnp.linspace(first, last, 7)
+    # At an end that is at rest the inverse has a square root's precision.
+    loose = name in ("cosine", "time_warp", "vp_signal")
+    np.testing.assert_allclose(
+        jax.vmap(lambda t: schedule.inverse(schedule(t)))(times),
+        times,
+        atol=1e-7 if loose else 1e-12,
+    )
 
 
 def test_inverse_of_a_flat_stretch_is_its_start(x64):
@@ -89,6 +222,11 @@ def test_a_file_that_is_no_schedule_is_named(tmp_path):
     path.write_text(json.dumps({"schedule": "Constant", "valeu": 1.0}))
     with pytest.raises(ValueError, match="valeu"):
         schedules.load(path)
+    path.write_text(
+        json.dumps({"schedule": "TimeWarp", "base": {"schedule": "Linear"}, "warp": 2})
+    )
+    with pytest.raises(ValueError, match="`Linear` has the parameters"):
+        schedules.load(path)
     path.write_text('{"schedule": "Const')
     with pytest.raises(ValueError, match="does not hold a schedule"):
         schedules.load(path)
@@ -111,3 +249,26 @@ def test_mistakes_are_named():
         PiecewiseLinear([0.0, 1.0], [0.0, float("nan")])
     with pytest.raises(ValueError, match="`value` >= 0"):
         Constant(-1.0)
+    with pytest.raises(ValueError, match="`start` and `end` that differ"):
+        Linear(1.0, 1.0)
+    with pytest.raises(ValueError, match="`Cosine` needs finite"):
+        Cosine(0.0, float("inf"))
+    with pytest.raises(ValueError, match="`steepness` > 0"):
+        Sigmoid(0.0, 1.0, steepness=0.0)
+    with pytest.raises(ValueError, match="`sigma_min` < `sigma_max`"):
+        EDM(80.0, 0.002)
+    with pytest.raises(ValueError, match="`VP` needs `beta_min` <= `beta_max`"):
+        VP(20.0, 0.1)
+    with pytest.raises(ValueError, match="`offset` > 0"):
+        CosineVP(0.0)
+    with pytest.raises(ValueError, match="two levels, got 1"):
+        schedules.noise_sequence("affine", 1)
+    with pytest.raises(ValueError, match="`first` > `last`"):
+        schedules.noise_sequence("affine", 5, 0.01, 1.0)
+
+
+def test_a_wrong_kind_is_named(as_a_user):
+    with pytest.raises(ValueError, match="Unknown noise sequence 'linear'"):
+        schedules.noise_sequence("linear")  # pyright: ignore
+    with pytest.raises(TypeError, match="got function for `warp`"):
+        TimeWarp(Linear(), lambda t: t)  # pyright: ignore

@@ -1,5 +1,6 @@
 """The losses of the papers by name: each a choice of operator and weight, no code."""
 
+from ._noise_levels import AtNoiseLevels
 from ._weighted_residual import WeightedResidual
 from ._weights import Weight
 
@@ -44,3 +45,54 @@ def CleanPrediction(weight: Weight = "one") -> WeightedResidual:
     - `weight`: as in [`softsde.losses.SoftScoreMatching`][].
     """
     return WeightedResidual("identity", weight)
+
+
+def VelocityMatching(weight: Weight = "one") -> WeightedResidual:
+    r"""Conditional flow matching: regression of the velocity (Eq. 19 and 49).
+
+    $\frac1d \lVert u(x_t, \hat x_0) - (\dot C_t x_0 + \dot\sigma_t \eta) \rVert^2$ with
+    $u$ that of `process.velocity`. The two velocities differ by $B_t (\hat x_0 - x_0)$,
+    $B_t = \sigma_t \frac{d}{dt}(C_t / \sigma_t) = \dot C_t -
+    \frac{\dot\sigma_t}{\sigma_t} C_t$, so this is the weighted residual at $B_t$. It
+    sees what the next step of a sampler reveals, where $C_t$ itself is singular.
+
+    **Arguments:**
+
+    - `weight`: as in [`softsde.losses.SoftScoreMatching`][].
+
+    The process must have $\sigma_t > 0$, as its velocity needs.
+
+    ??? cite "Reference"
+
+        Lipman, Chen, Ben-Hamu, Nickel and Le, *Flow Matching for Generative Modeling*,
+        ICLR 2023.
+    """
+    return WeightedResidual("velocity", weight)
+
+
+def AnnealedDSM(sigmas) -> AtNoiseLevels:
+    r"""Denoising score matching on discrete noise levels, as NCSN is trained.
+
+    The mean over the levels of $\lambda(\sigma)\, \frac1d \lVert s(x_t) + \eta / \sigma
+    \rVert^2$ with $\lambda(\sigma) = \sigma^2$, which brings all levels to one scale.
+    (The published objective sums over the components and halves: it is $d / 2$ times
+    this.)
+
+    !!! example
+
+        ```python
+        sigmas = ss.schedules.noise_sequence("geometric", 200, 1.0, 0.01)
+        loss = ss.losses.AnnealedDSM(sigmas)
+        value = ss.losses.batch_loss(loss, denoiser, ss.ve(0.01, 1.0), images, key=key)
+        ```
+
+    **Arguments:**
+
+    - `sigmas`: the levels, as of [`softsde.schedules.noise_sequence`][].
+
+    ??? cite "Reference"
+
+        Song and Ermon, *Generative Modeling by Estimating Gradients of the Data
+        Distribution*, NeurIPS 2019.
+    """
+    return AtNoiseLevels(WeightedResidual("corruption", "inverse_variance"), sigmas)

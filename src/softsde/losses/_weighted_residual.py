@@ -8,18 +8,16 @@ is this one with another operator, so there is one code path and one test of it.
 from collections.abc import Callable
 from typing import Literal
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 
-from .._checks import check_shape
-from .._types import DenoiserFn, Key, Sample, Scalar, ScalarLike
-from ..parametrisations._denoiser import call_denoiser
+from .._types import Sample, Scalar, ScalarLike
 from ..processes import Process
+from ._residual_loss import AbstractResidualLoss
 from ._weights import Weight, weight_function
 
 Operator = (
-    Literal["corruption", "identity"] | Callable[[Process, ScalarLike, Sample], Sample]
+    Literal["corruption", "identity", "velocity"]
+    | Callable[[Process, ScalarLike, Sample], Sample]
 )
 
 
@@ -32,14 +30,26 @@ def _identity(process: Process, t: ScalarLike, residual: Sample) -> Sample:
     return residual
 
 
-_OPERATORS = {"corruption": _corruption, "identity": _identity}
+def _velocity(process: Process, t: ScalarLike, residual: Sample) -> Sample:
+    process.require_noise("The operator 'velocity'")
+    rate = process.noise.derivative(t) / process.sigma(t)
+    return process.apply_dot(t, residual) - rate * process.apply(t, residual)
 
 
-class WeightedResidual(eqx.Module):
+_OPERATORS = {
+    "corruption": _corruption,
+    "identity": _identity,
+    "velocity": _velocity,
+}
+
+
+class WeightedResidual(AbstractResidualLoss):
     r"""$w(t)\, \frac1d \lVert B_t (\hat x_0(x_t, t) - x_0) \rVert^2$, for one sample.
 
     The mean over the $d$ components, not the sum, so that one learning rate and one
-    clipping norm serve every resolution.
+    clipping norm serve every resolution. The operator $B_t$ is `"corruption"`, $C_t$;
+    `"identity"`; `"velocity"`, $\sigma_t \frac{d}{dt}(C_t / \sigma_t)$; or a function
+    of one's own, `(process, t, residual)`, linear in the residual.
 
     !!! example
 
@@ -60,35 +70,9 @@ class WeightedResidual(eqx.Module):
                 f"{tuple(_OPERATORS)} or a callable `(process, t, residual)`."
             )
 
-    def __call__(
-        self,
-        denoiser: DenoiserFn,
-        process: Process,
-        x0: Sample,
-        t: ScalarLike,
-        *,
-        key: Key,
-    ) -> Scalar:
-        """The loss of one sample at one time.
-
-        **Arguments:**
-
-        - `denoiser`: `denoiser(t, x) -> x0_hat`.
-        - `process`: that corrupts.
-        - `x0`: one clean sample.
-        - `t`: one time.
-        - `key`: of the noise, and of the denoiser's dropout.
-
-        **Returns:** a scalar.
-        """
+    def penalty(self, process: Process, t: ScalarLike, residual: Sample) -> Scalar:
         weight = weight_function(self.weight, process)
         operator = (
             self.operator if callable(self.operator) else _OPERATORS[self.operator]
         )
-        noise_key, dropout_key = jax.random.split(key)
-        t = jnp.asarray(t, x0.dtype)
-        x_t, _ = process.perturb(t, x0, key=noise_key)
-        x0_hat = call_denoiser(denoiser, t, x_t, dropout_key)
-        check_shape("the denoiser's output", x0.shape, x0_hat.shape)
-        residual = operator(process, t, x0_hat - x0)
-        return weight(t) * jnp.mean(residual**2)
+        return weight(t) * jnp.mean(operator(process, t, residual) ** 2)

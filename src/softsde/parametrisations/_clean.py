@@ -13,3 +13,9 @@ class Clean(AbstractParametrisation):
     ) -> Sample:
         del process, t, x
         return output
+
+    def from_clean(
+        self, process: Process, t: ScalarLike, x: Sample, x0_hat: Sample
+    ) -> Sample:
+        del process, t, x
+        return x0_hat

@@ -51,15 +51,20 @@ class Denoiser(AbstractDenoiser):
         - `process`: that it denoises.
         - `parametrisation`: how its output is read; by default
             [`softsde.parametrisations.Residual`][], the paper's.
+
+        **Raises:** `ValueError` for a parametrisation that cannot give this process'
+        clean sample.
         """
         self.network = network
         self.process = process
         self.parametrisation = (
             Residual() if parametrisation is None else parametrisation
         )
+        self.parametrisation.check(process)
 
     def __call__(self, t: ScalarLike, x: Sample, *, key: Key | None = None) -> Sample:
-        output = self.network(t, x, key=key)
+        shown = self.parametrisation.network_input(self.process, t, x)
+        output = self.network(*shown, key=key)
         return self.parametrisation.to_clean(self.process, t, x, output)
 
 

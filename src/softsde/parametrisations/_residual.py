@@ -17,3 +17,9 @@ class Residual(AbstractParametrisation):
     ) -> Sample:
         del process, t
         return x + output
+
+    def from_clean(
+        self, process: Process, t: ScalarLike, x: Sample, x0_hat: Sample
+    ) -> Sample:
+        del process, t
+        return x0_hat - x

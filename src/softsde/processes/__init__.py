@@ -3,5 +3,15 @@
 One class, `Process`, and constructors that name its published members.
 """
 
-from ._constructors import soft_blur as soft_blur, ve as ve
+from ._classical import classical_sde as classical_sde
+from ._constructors import (
+    cold as cold,
+    cosine_vp as cosine_vp,
+    edm as edm,
+    rectified_flow as rectified_flow,
+    soft_blur as soft_blur,
+    subvp as subvp,
+    ve as ve,
+    vp as vp,
+)
 from ._process import Process as Process

@@ -11,7 +11,7 @@ import lineax as lx
 
 from .._checks import concrete
 from .._types import Key, Sample, Scalar, ScalarLike
-from ..corruptions import AbstractCorruption
+from ..corruptions import AbstractCorruption, Identity, Scale
 from ..schedules import AbstractSchedule
 
 
@@ -88,6 +88,44 @@ class Process(eqx.Module):
         r"""$C_t$ as a lineax operator on samples of the given shape and dtype."""
         return self.corruption.operator(self.levels(t), structure)
 
+    # Scalings, which have more in closed form.
+
+    @property
+    def is_scaling(self) -> bool:
+        r"""Whether $C_t = \alpha_t I$: the corruption is `Identity` or `Scale`."""
+        return isinstance(self.corruption, (Identity, Scale))
+
+    def signal(self, t: ScalarLike) -> Scalar:
+        r"""The factor $\alpha_t$ of a scaling, $C_t = \alpha_t I$.
+
+        **Raises:** `ValueError` for any other corruption.
+        """
+        self.require_scaling("`signal`")
+        return self.apply(t, jnp.ones_like(jnp.asarray(t)))
+
+    def snr(self, t: ScalarLike) -> Scalar:
+        r"""The signal-to-noise ratio $\alpha_t^2 / \sigma_t^2$ of a scaling.
+
+        For data of unit variance. A blur or a mask weakens each component by a factor
+        of its own: it has a ratio for each of them and none for the sample.
+
+        **Raises:** `ValueError` for a corruption that is no scaling.
+        """
+        self.require_scaling("`snr`")
+        return (self.signal(t) / self.sigma(t)) ** 2
+
+    def require_scaling(self, what: str) -> None:
+        r"""Refuses `what` for a corruption that is not $\alpha_t I$.
+
+        **Raises:** `ValueError`, naming the corruption.
+        """
+        if not self.is_scaling:
+            raise ValueError(
+                f"{what} needs C_t = alpha_t I, so `Identity` or `Scale` for the "
+                f"corruption, got `{type(self.corruption).__name__}`: it weakens each "
+                "component of a sample by a factor of its own."
+            )
+
     # Forward in time.
 
     def marginal(self, t: ScalarLike, x0: Sample) -> tuple[Sample, Scalar]:
@@ -120,7 +158,11 @@ class Process(eqx.Module):
         return (mean - x) / std**2
 
     def drift(self, t: ScalarLike, x: Sample, x0_hat: Sample) -> Sample:
-        r"""Drift of the forward SDE, $\frac{dC_t}{dt} E[x_0|x_t]$ (Eq. 13)."""
+        r"""Drift of the forward SDE, $\frac{dC_t}{dt} E[x_0|x_t]$ (Eq. 13).
+
+        Not the linear drift $f_t x$ of the SDE by which VP and its like are published:
+        see [`softsde.processes.classical_sde`][].
+        """
         del x
         return self.apply_dot(t, x0_hat)
 

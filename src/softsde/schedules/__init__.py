@@ -6,11 +6,19 @@ looks at data, to choose a level schedule.
 
 from ._base import AbstractSchedule as AbstractSchedule
 from ._constant import Constant as Constant
+from ._cosine import Cosine as Cosine
+from ._cosine_vp import CosineVP as CosineVP, CosineVPSignal as CosineVPSignal
+from ._edm import EDM as EDM
 from ._geometric import Geometric as Geometric
 from ._io import from_dict as from_dict, load as load
+from ._linear import Linear as Linear
 from ._piecewise_linear import PiecewiseLinear as PiecewiseLinear
+from ._sequence import noise_sequence as noise_sequence
+from ._sigmoid import Sigmoid as Sigmoid
+from ._time_warp import TimeWarp as TimeWarp
 from ._transport import (
     TransportSchedule as TransportSchedule,
     transport_schedule as transport_schedule,
 )
 from ._two_phase import TwoPhase as TwoPhase
+from ._vp import VP as VP, SubVP as SubVP, VPSignal as VPSignal

@@ -13,11 +13,15 @@ from .._types import Scalar, ScalarLike
 
 
 class AbstractSchedule(eqx.Module):
-    """A scalar function of time, `schedule(t)`, non-decreasing.
+    """A scalar function of time, `schedule(t)`.
 
-    A subclass writes `__call__` and, where the function is strictly increasing,
+    A noise schedule never falls. A level schedule may go either way, since a corruption
+    says what a larger level means: the level of a blur rises from 0, the factor of a
+    scaling falls from 1.
+
+    A subclass writes `__call__` and, where the function is strictly monotone,
     `inverse`. Its fields are its parameters: numbers or arrays, so that a schedule can
-    be trained, and written to JSON.
+    be trained, or other schedules. All of them are written to JSON.
     """
 
     @abc.abstractmethod
@@ -40,7 +44,12 @@ class AbstractSchedule(eqx.Module):
         """The schedule as plain data, read back by `softsde.schedules.from_dict`."""
         out: dict[str, Any] = {"schedule": type(self).__name__}
         for name in self.__dataclass_fields__:
-            out[name] = np.asarray(getattr(self, name)).tolist()
+            value = getattr(self, name)
+            out[name] = (
+                value.to_dict()
+                if isinstance(value, AbstractSchedule)
+                else np.asarray(value).tolist()
+            )
         return out
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -8,12 +8,35 @@ from typing import Any
 
 from ._base import AbstractSchedule
 from ._constant import Constant
+from ._cosine import Cosine
+from ._cosine_vp import CosineVP, CosineVPSignal
+from ._edm import EDM
 from ._geometric import Geometric
+from ._linear import Linear
 from ._piecewise_linear import PiecewiseLinear
+from ._sigmoid import Sigmoid
+from ._time_warp import TimeWarp
 from ._two_phase import TwoPhase
+from ._vp import VP, SubVP, VPSignal
 
 _SCHEDULES: dict[str, type[AbstractSchedule]] = {
-    cls.__name__: cls for cls in (Constant, Geometric, PiecewiseLinear, TwoPhase)
+    cls.__name__: cls
+    for cls in (
+        Constant,
+        Cosine,
+        CosineVP,
+        CosineVPSignal,
+        EDM,
+        Geometric,
+        Linear,
+        PiecewiseLinear,
+        Sigmoid,
+        SubVP,
+        TimeWarp,
+        TwoPhase,
+        VP,
+        VPSignal,
+    )
 }
 
 
@@ -42,13 +65,17 @@ def from_dict(content: dict[str, Any]) -> AbstractSchedule:
     """
     known = ", ".join(_SCHEDULES)
     name = content.get("schedule")
-    if name not in _SCHEDULES:
+    if not isinstance(name, str) or name not in _SCHEDULES:
         raise ValueError(
             f"A schedule file names its class under 'schedule', one of: {known}. "
             f"Got {name!r}."
         )
     cls = _SCHEDULES[name]
-    parameters = {k: v for k, v in content.items() if k != "schedule"}
+    parameters = {
+        name: from_dict(value) if isinstance(value, dict) else value
+        for name, value in content.items()
+        if name != "schedule"
+    }
     expected = set(cls.__dataclass_fields__)
     if set(parameters) != expected:
         raise ValueError(
@@ -71,5 +98,5 @@ def load(path: str | os.PathLike[str]) -> AbstractSchedule:
         if not isinstance(content, dict):
             raise ValueError(f"expected a JSON object, got {type(content).__name__}.")
         return from_dict(content)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path} does not hold a schedule: {error}") from error

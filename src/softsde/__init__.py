@@ -27,7 +27,11 @@ from ._priors import (
 from ._sampling import Samples as Samples, sample as sample
 from .parametrisations import Denoiser as Denoiser
 from .processes import Process as Process, soft_blur as soft_blur, ve as ve
-from .solvers import Momentum as Momentum, Naive as Naive
+from .solvers import (
+    HeunMomentum as HeunMomentum,
+    Momentum as Momentum,
+    Naive as Naive,
+)
 from .terms import probability_flow as probability_flow, reverse_sde as reverse_sde
 
 if TYPE_CHECKING:

@@ -28,8 +28,10 @@ from ._sampling import Samples as Samples, sample as sample
 from .parametrisations import Denoiser as Denoiser
 from .processes import Process as Process, soft_blur as soft_blur, ve as ve
 from .solvers import (
+    DDIM as DDIM,
     HeunMomentum as HeunMomentum,
     Momentum as Momentum,
+    Multistep as Multistep,
     Naive as Naive,
 )
 from .terms import probability_flow as probability_flow, reverse_sde as reverse_sde

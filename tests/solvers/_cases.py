@@ -52,6 +52,28 @@ def blur():
     )
 
 
+class Cosine(ss.schedules.AbstractSchedule):
+    """Of a variance-preserving process: `alpha`, or `sigma` of the same."""
+
+    noise: bool
+
+    def __call__(self, t):
+        return preserving_numbers(t)[int(self.noise)]
+
+    def inverse(self, value):
+        raise NotImplementedError
+
+
+def preserving_numbers(t):
+    """`alpha_t`, `sigma_t`, with `alpha^2 + sigma^2 = 1`."""
+    angle = 0.1 + 1.3 * jnp.asarray(t)
+    return jnp.cos(angle), jnp.sin(angle)
+
+
+def preserving():
+    return ss.Process(ss.corruptions.Scale(), Cosine(False), Cosine(True))
+
+
 PROCESSES = {"shear": (shear, 2), "blur": (blur, 3)}
 
 

@@ -126,6 +126,49 @@ def test_trajectory_and_predictions(process, oracle, prior, key):
     np.testing.assert_allclose(drawn.x, drawn.predictions[:, -1], atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "solver, clock, evaluations",
+    [
+        (ss.HeunMomentum(), "paper", 10),
+        (diffrax.Dopri5(), "flow", 31),
+        (diffrax.ShARK(), "paper", 10),
+    ],
+    ids=["heun", "dopri5", "shark"],
+)
+def test_evaluations_are_counted(process, key, solver, clock, evaluations):
+    """What is reported is how often the denoiser really runs in five steps."""
+    calls = []
+
+    def denoiser(t, x):
+        jax.debug.callback(lambda _: calls.append(1), t)
+        return 0.5 * x
+
+    drawn = ss.sample(
+        process,
+        denoiser,
+        x1=jnp.full((1, *SHAPE), 0.3),
+        num_steps=5,
+        solver=solver,
+        noise_clock=clock,
+        denoise_last=False,
+        key=key,
+    )
+    jax.effects_barrier()
+    assert drawn.nfe == len(calls) == evaluations
+
+
+def test_a_solver_that_does_not_say_its_evaluations(process, key):
+    drawn = ss.sample(
+        process,
+        lambda t, x: 0.5 * x,
+        x1=jnp.full((1, *SHAPE), 0.3),
+        num_steps=2,
+        solver=diffrax.HalfSolver(ss.Momentum()),
+        key=key,
+    )
+    assert drawn.nfe is None
+
+
 def test_the_network_is_traced_a_bounded_number_of_times(process, prior, key):
     """diffrax traces a step twice and checks its structure once; then the last step."""
     traces = 0

@@ -37,7 +37,13 @@ from .processes import (
     ve as ve,
     vp as vp,
 )
-from .solvers import Momentum as Momentum, Naive as Naive
+from .solvers import (
+    DDIM as DDIM,
+    HeunMomentum as HeunMomentum,
+    Momentum as Momentum,
+    Multistep as Multistep,
+    Naive as Naive,
+)
 from .terms import probability_flow as probability_flow, reverse_sde as reverse_sde
 
 if TYPE_CHECKING:

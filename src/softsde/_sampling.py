@@ -6,6 +6,7 @@ the terms and solvers that it uses.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import diffrax
 import equinox as eqx
@@ -19,7 +20,8 @@ from ._priors import AbstractPrior
 from ._types import DenoiserFn, Key
 from .processes import Process
 from .solvers import Momentum
-from .terms import probability_flow, reverse_sde
+from .solvers._evaluations import count_evaluations
+from .terms import ReverseControlTerm, probability_flow, reverse_sde
 from .terms._clock import NoiseClock
 
 
@@ -28,8 +30,9 @@ class Samples(eqx.Module):
 
     #: The samples, stacked in front.
     x: Float[Array, "num_samples *shape"]
-    #: Evaluations of the denoiser for each sample.
-    nfe: int = eqx.field(static=True)
+    #: Evaluations of the denoiser for each sample; `None` for a solver that does not
+    #: say how many it takes.
+    nfe: int | None = eqx.field(static=True)
     #: With `save_trajectory`: the state at each time of `times`, first to last.
     trajectory: Float[Array, "num_samples times *shape"] | None = None
     #: With `save_trajectory`: the prediction `E[x0 | x_t]` at the same times.
@@ -61,6 +64,21 @@ def _grid(process: Process, num_steps: int, times) -> np.ndarray:
     return times
 
 
+def _form(solver: diffrax.AbstractSolver) -> Literal["control", "derivative"]:
+    """The form that a solver steps: the library's own the one, all others the other."""
+    controlled = solver.term_structure is ReverseControlTerm
+    return "control" if controlled else "derivative"
+
+
+def _levy_area(solver: diffrax.AbstractSolver):
+    """What a solver wants to know of a step's noise beyond its increment."""
+    if not isinstance(solver, diffrax.AbstractSRK):
+        return diffrax.BrownianIncrement
+    if issubclass(solver.minimal_levy_area, diffrax.AbstractSpaceTimeTimeLevyArea):
+        return diffrax.SpaceTimeTimeLevyArea
+    return diffrax.SpaceTimeLevyArea
+
+
 @eqx.filter_jit
 def _sample_batch(
     process, denoiser, prior, x1, indices, key, clock, solver, times, extra
@@ -73,11 +91,14 @@ def _sample_batch(
     def one(index, start) -> Array:
         prior_key, path_key = jax.random.split(jax.random.fold_in(key, index))
         start = prior.sample(prior_key) if start is None else start
+        form = _form(solver)
         if clock == "flow":
-            term = probability_flow(process, denoiser)
+            term = probability_flow(process, denoiser, form=form)
         else:
+            area = _levy_area(solver)
+            path = diffrax.UnsafeBrownianPath(start.shape, path_key, levy_area=area)
             term = reverse_sde(
-                process, denoiser, noise_clock=clock, shape=start.shape, key=path_key
+                process, denoiser, noise_clock=clock, form=form, path=path
             )
         solution = diffrax.diffeqsolve(
             term,
@@ -139,7 +160,8 @@ def sample(
     - `num_samples`: how many to draw from the prior.
     - `num_steps`: steps of equal length in time; or
     - `times`: the grid itself, strictly decreasing.
-    - `solver`: by default [`softsde.Momentum`][softsde.solvers.Momentum].
+    - `solver`: by default [`softsde.Momentum`][softsde.solvers.Momentum]. One of the
+        library steps the control form, and one of diffrax the derivative form.
     - `noise_clock`: `"paper"` for the reverse SDE (Eq. 14), `"flow"` for the
         probability flow (Eq. 51), or a callable, see [`softsde.reverse_sde`][].
     - `denoise_last`: whether to return the prediction `E[x0 | x_t]` at the last time
@@ -213,5 +235,6 @@ def sample(
     x, trajectory, predictions = jax.tree.map(
         lambda *parts: jnp.concatenate(parts)[:number], *drawn
     )
-    nfe = (grid.size - 1) + int(denoise_last)
+    nfe = count_evaluations(solver, grid.size - 1)
+    nfe = None if nfe is None else nfe + int(denoise_last)
     return Samples(x, nfe, trajectory, predictions, grid)

@@ -1,15 +1,14 @@
 r"""The Momentum Sampler (Algorithm 2) as a diffrax solver."""
 
-from collections.abc import Callable
 from typing import ClassVar
 
 import diffrax
 
-from ..terms import ReverseControlTerm
 from ..terms._control import control_term
+from ._base import AbstractReverseSolver
 
 
-class Momentum(diffrax.AbstractItoSolver):
+class Momentum(AbstractReverseSolver):
     r"""The Momentum Sampler: Euler's method on the control form, of order 1.
 
     On the paper's reverse SDE a step is Eq. 17,
@@ -38,10 +37,7 @@ class Momentum(diffrax.AbstractItoSolver):
         with General Corruptions*, TMLR 2023, Algorithm 2 and Eq. 17, 51.
     """
 
-    term_structure: ClassVar = ReverseControlTerm
-    interpolation_cls: ClassVar[Callable[..., diffrax.LocalLinearInterpolation]] = (
-        diffrax.LocalLinearInterpolation
-    )
+    evaluations_per_step: ClassVar[int] = 1
 
     def order(self, terms):
         return 1
@@ -60,6 +56,3 @@ class Momentum(diffrax.AbstractItoSolver):
         field = terms.vf(t0, y0, args)
         y1 = y0 + terms.prod(field, terms.contr(t0, t1))
         return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful
-
-    def func(self, terms, t0, y0, args):
-        return terms.vf(t0, y0, args)

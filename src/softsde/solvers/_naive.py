@@ -1,16 +1,14 @@
 r"""The Naive Sampler (Algorithm 1) as a diffrax solver."""
 
-from collections.abc import Callable
 from typing import ClassVar
 
 import diffrax
-import jax.numpy as jnp
 
-from ..terms import ReverseControlTerm
 from ..terms._control import control_term
+from ._base import AbstractReverseSolver
 
 
-class Naive(diffrax.AbstractItoSolver):
+class Naive(AbstractReverseSolver):
     r"""The Naive Sampler: corrupt the prediction anew, $x_{t'} = C_{t'} \hat x_0 +
     \sigma_{t'} \eta$.
 
@@ -20,10 +18,7 @@ class Naive(diffrax.AbstractItoSolver):
     [`softsde.Momentum`][softsde.solvers.Momentum]; this is here to compare with.
     """
 
-    term_structure: ClassVar = ReverseControlTerm
-    interpolation_cls: ClassVar[Callable[..., diffrax.LocalLinearInterpolation]] = (
-        diffrax.LocalLinearInterpolation
-    )
+    evaluations_per_step: ClassVar[int] = 1
 
     def order(self, terms):
         return None
@@ -44,13 +39,8 @@ class Naive(diffrax.AbstractItoSolver):
         term = control_term("Naive", terms)
         process = term.process
         x0_hat = term.denoiser(process.t1 - t0, y0)
-        # The path's own increment, whatever the clock: a standard normal once scaled.
-        width = jnp.sqrt(jnp.asarray(t1) - jnp.asarray(t0)).astype(y0.dtype)
         assert term.brownian is not None  # `init` has refused it
-        eta = term.brownian.path.evaluate(t0, t1).astype(y0.dtype) / width
+        eta = term.brownian.normal(t0, t1).astype(y0.dtype)
         mean, std = process.marginal(process.t1 - t1, x0_hat)
         y1 = mean + std * eta
         return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful
-
-    def func(self, terms, t0, y0, args):
-        return terms.vf(t0, y0, args)

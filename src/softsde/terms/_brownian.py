@@ -27,6 +27,13 @@ class ClockedBrownianPath(eqx.Module):
         """The increment over a step, shaped like the path."""
         return _increment(self.path, self.clock, s0, s1)
 
+    def normal(self, s0: ScalarLike, s1: ScalarLike) -> Sample:
+        """The path's own increment over a step, whatever the clock, scaled to be a
+        standard normal: for samplers that say themselves how much noise they want."""
+        s0, s1 = jnp.asarray(s0), jnp.asarray(s1)
+        drawn = jnp.asarray(self.path.evaluate(s0, s1))
+        return drawn / jnp.sqrt(s1 - s0).astype(drawn.dtype)
+
 
 @functools.singledispatch
 def _increment(path, clock, s0, s1):

@@ -29,6 +29,11 @@ class AbstractNoiseClock(eqx.Module):
     def increment(self, s0: ScalarLike, s1: ScalarLike) -> Scalar:
         r"""$\Lambda(s_1) - \Lambda(s_0)$, without the rounding of the difference."""
 
+    def rate(self, s: ScalarLike) -> Scalar:
+        r"""$d\Lambda / ds$, the variance injected in a unit of reversed time."""
+        s = jnp.asarray(s)
+        return jax.jvp(self.__call__, (s,), (jnp.ones_like(s),))[1]
+
 
 class FlowClock(AbstractNoiseClock):
     """No noise: the probability flow."""
@@ -115,12 +120,20 @@ class CustomClock(AbstractNoiseClock):
 
     def increment(self, s0: ScalarLike, s1: ScalarLike) -> Scalar:
         gained = self.function(jnp.asarray(s1)) - self.function(jnp.asarray(s0))
-        return eqx.error_if(
-            gained,
-            gained < 0,
-            "The noise clock decreases: `noise_clock` must be a non-decreasing "
-            "function of the reversed clock s = t1 - t (the variance injected so far).",
-        )
+        return _not_negative(gained)
+
+    def rate(self, s: ScalarLike) -> Scalar:
+        s = jnp.asarray(s)
+        return _not_negative(jax.jvp(self.function, (s,), (jnp.ones_like(s),))[1])
+
+
+def _not_negative(gained: Scalar) -> Scalar:
+    return eqx.error_if(
+        gained,
+        gained < 0,
+        "The noise clock decreases: `noise_clock` must be a non-decreasing "
+        "function of the reversed clock s = t1 - t (the variance injected so far).",
+    )
 
 
 NoiseClock: TypeAlias = Literal["paper", "flow"] | Callable[[ScalarLike], Scalar]

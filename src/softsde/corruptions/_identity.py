@@ -1,11 +1,22 @@
 """The corruption that leaves the sample alone: the classic, noise-only diffusions."""
 
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
 from .._types import Sample, ScalarLike
-from ._base import AbstractCorruption
+from ._diagonal import AbstractDiagonalCorruption
+from ._structure import Structure
 
 
-class Identity(AbstractCorruption):
+class Identity(AbstractDiagonalCorruption):
     r"""$C(\theta) = I$: with it a process corrupts by noise alone (VE, NCSN)."""
+
+    @property
+    def structure(self) -> Structure:
+        return Structure(basis="every", positive_semidefinite=True, differentiable=True)
+
+    def eigenvalues(self, theta: ScalarLike) -> Float[Array, ""]:
+        return jnp.ones_like(jnp.asarray(theta))
 
     def apply(self, theta: ScalarLike, x: Sample) -> Sample:
         del theta

@@ -1,17 +1,30 @@
 """The corruption that fades the whole sample: what VP, subVP and flow matching use."""
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from .._types import Sample, ScalarLike
-from ._base import AbstractCorruption
+from .._types import ScalarLike
+from ._diagonal import AbstractDiagonalCorruption
+from ._structure import Structure
 
 
-class Scale(AbstractCorruption):
+class Scale(AbstractDiagonalCorruption):
     r"""$C(\theta) = \theta I$: the level is the factor itself, 1 on clean samples.
 
     With a level schedule that falls from 1, such as the VP one, a process is the
-    classic $x_t = \alpha_t x_0 + \sigma_t \eta$.
+    classic $x_t = \alpha_t x_0 + \sigma_t \eta$. [`softsde.corruptions.Fade`][] is the
+    same family counted from 0.
     """
 
-    def apply(self, theta: ScalarLike, x: Sample) -> Sample:
-        return jnp.asarray(theta, x.dtype) * x
+    @property
+    def structure(self) -> Structure:
+        return Structure(
+            basis="every",
+            positive_semidefinite=True,
+            differentiable=True,
+            level_range=(0.0, None),
+            identity_level=1.0,
+        )
+
+    def eigenvalues(self, theta: ScalarLike) -> Float[Array, ""]:
+        return jnp.asarray(theta)

@@ -1,0 +1,16 @@
+"""Functions as fields of a module."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+
+
+def as_pytree(fn: Any) -> Callable[..., Any]:
+    """`fn` as a PyTree of arrays, so that a module that holds it can be mapped.
+
+    A module has parameters and stays as it is; a function has none.
+    """
+    is_pytree = isinstance(fn, eqx.Module | jax.tree_util.Partial)
+    return fn if is_pytree else jax.tree_util.Partial(fn)

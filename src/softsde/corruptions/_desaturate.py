@@ -1,0 +1,84 @@
+"""Loss of colour: each pixel moves towards its grey."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from .._types import Sample, ScalarLike
+from ._base import AbstractCorruption, working_dtype
+from ._structure import Structure
+
+# ITU-R BT.601, of red, green and blue.
+_LUMA = (0.299, 0.587, 0.114)
+
+
+class Desaturate(AbstractCorruption):
+    r"""Moves each pixel towards its grey, all the way at $\theta = 1$.
+
+    $C(\theta) x = (1 - \theta)\, x + \theta\, g(x)$ with $g(x)$ the weighted mean of
+    the channels, put into each. With equal weights $g$ is the orthogonal projection
+    onto grey images and the family is symmetric and positive; with the weights of
+    perceived brightness $g$ projects obliquely, and it is neither. Levels commute.
+
+    !!! example
+
+        ```python
+        grey = ss.corruptions.Desaturate("luma").apply(1.0, jnp.ones((8, 8, 3)))
+        ```
+    """
+
+    weights: tuple[float, ...] | None = eqx.field(static=True)
+
+    def __init__(self, weights: Literal["mean", "luma"] | Sequence[float] = "mean"):
+        """**Arguments:**
+
+        - `weights`: of the channels in the grey: `"mean"` for equal ones, `"luma"` for
+            0.299, 0.587 and 0.114 of red, green and blue (ITU-R BT.601), or one
+            number a channel, non-negative with the sum 1.
+
+        **Raises:** `ValueError` for other weights.
+        """
+        if isinstance(weights, str):
+            if weights not in ("mean", "luma"):
+                raise ValueError(
+                    f"`Desaturate` got `weights={weights!r}`; expected 'mean', 'luma' "
+                    "or one number a channel."
+                )
+            self.weights = None if weights == "mean" else _LUMA
+            return
+        numbers = np.asarray(weights, np.float64)
+        if not (np.all(numbers >= 0) and abs(numbers.sum() - 1) < 1e-6):
+            raise ValueError(
+                f"`Desaturate` got `weights={numbers.tolist()}`; expected numbers "
+                "that are not negative, with the sum 1, so that grey stays grey."
+            )
+        self.weights = tuple(numbers.tolist())
+
+    @property
+    def structure(self) -> Structure:
+        return Structure(
+            positive_semidefinite=self.weights is None or len(set(self.weights)) == 1,
+            commuting=True,
+            differentiable=True,
+            level_range=(0.0, 1.0),
+            identity_level=0.0,
+        )
+
+    def apply(self, theta: ScalarLike, x: Sample) -> Sample:
+        self.check_level(theta)
+        channels = x.shape[-1]
+        if x.ndim != 3 or (self.weights and len(self.weights) != channels):
+            raise ValueError(
+                f"`Desaturate` got a sample of shape {x.shape}; expected (height, "
+                f"width, {len(self.weights) if self.weights else 'channels'})."
+            )
+        theta = jnp.asarray(theta, working_dtype(x))
+        y = x.astype(theta.dtype)
+        weights = self.weights or (1 / channels,) * channels
+        # A sum of products rather than a matrix product, which a TPU would round.
+        scaled = y * jnp.asarray(weights, theta.dtype)[None, None]
+        grey = jnp.sum(scaled, axis=-1, keepdims=True)
+        return ((1 - theta) * y + theta * grey).astype(x.dtype)

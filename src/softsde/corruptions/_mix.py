@@ -1,0 +1,98 @@
+"""A convex combination of corruptions."""
+
+import functools
+import operator
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._checks import concrete
+from .._types import Sample, ScalarLike
+from ._base import AbstractCorruption, multiply_in_basis, working_dtype
+from ._members import basis_member, check_members
+from ._structure import Structure, common_structure
+
+
+class Mix(AbstractCorruption):
+    r"""A convex combination, $C(\theta) = \sum_i w_i\, C_i(\theta)$.
+
+    All members get the same level; wrap those that count differently in
+    [`softsde.corruptions.Relevel`][]. Symmetric members make a symmetric mixture and
+    positive ones a positive; when all are diagonal in one basis their eigenvalues mix.
+
+    !!! example
+
+        ```python
+        shape = (28, 28, 1)
+        halo = ss.corruptions.Mix(
+            ss.corruptions.Identity(),
+            ss.corruptions.HeatBlur(shape),
+            weights=[0.6, 0.4],
+        )
+        halo.apply(3.0, image)
+        ```
+    """
+
+    members: tuple[AbstractCorruption, ...]
+    weights: Float[Array, " members"]
+
+    def __init__(self, *corruptions: AbstractCorruption, weights):
+        """**Arguments:**
+
+        - `corruptions`: the members; at least one.
+        - `weights`: one a member, non-negative, with the sum 1.
+
+        **Raises:** `ValueError` for no members, members that share no range of levels,
+        or other weights; `TypeError` for what is not a corruption.
+        """
+        self.members = check_members("Mix", corruptions)
+        self.weights = jnp.asarray(weights, jnp.result_type(float))
+        if self.weights.shape != (len(corruptions),):
+            raise ValueError(
+                f"`Mix` got {len(corruptions)} corruptions and `weights` of shape "
+                f"{self.weights.shape}; expected one weight each."
+            )
+        known = concrete(self.weights)
+        if known is not None and not (
+            np.all(known >= 0) and abs(known.sum() - 1) < 1e-6
+        ):
+            raise ValueError(
+                f"`Mix` got `weights={known.tolist()}`; expected numbers that are not "
+                "negative, with the sum 1."
+            )
+
+    @property
+    def structure(self) -> Structure:
+        return common_structure([m.structure for m in self.members], product=False)
+
+    def apply(self, theta: ScalarLike, x: Sample) -> Sample:
+        self.check_level(theta)
+        if self.structure.basis is not None:
+            theta = jnp.asarray(theta, working_dtype(x))
+            return multiply_in_basis(self, self.eigenvalues(theta), x)
+        return self._sum([m.apply(theta, x) for m in self.members], x)
+
+    def adjoint(self, theta: ScalarLike, x: Sample) -> Sample:
+        self.check_level(theta)
+        return self._sum([m.adjoint(theta, x) for m in self.members], x)
+
+    def to_basis(self, x: Sample) -> Sample:
+        return basis_member(self, self.members).to_basis(x)
+
+    def from_basis(self, coefficients: Sample) -> Sample:
+        return basis_member(self, self.members).from_basis(coefficients)
+
+    def eigenvalues(self, theta: ScalarLike) -> Float[Array, "..."]:
+        basis_member(self, self.members)
+        theta = jnp.asarray(theta)
+        weights = self.weights.astype(theta.dtype)
+        pairs = zip(weights, self.members, strict=True)
+        values = [w * member.eigenvalues(theta) for w, member in pairs]
+        return functools.reduce(operator.add, values)
+
+    def _sum(self, parts: list[Sample], x: Sample) -> Sample:
+        dtype = working_dtype(x)
+        pairs = zip(self.weights.astype(dtype), parts, strict=True)
+        terms = [w * part.astype(dtype) for w, part in pairs]
+        return functools.reduce(operator.add, terms).astype(x.dtype)

@@ -93,7 +93,8 @@ or `python -m experiments.sample {name}`.
         sampler = report["sampler"]
         text += (
             f"\n{report['num']:,} samples ({sampler['solver']}, {sampler['steps']} "
-            f"steps, churn {sampler['churn']:g}) against {report['reference']}; features of {report['space']}.\n\n"
+            f"steps, churn {sampler['churn']:g}) against {report['reference']}; "
+            f"features of {report['space']}.\n\n"
             f"| | samples | {report['held_out_name']} |\n| --- | --- | --- |\n"
         )
         for figure, value in report["samples"].items():

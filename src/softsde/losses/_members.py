@@ -83,7 +83,7 @@ def AnnealedDSM(sigmas) -> AtNoiseLevels:
         ```python
         sigmas = ss.schedules.noise_sequence("geometric", 200, 1.0, 0.01)
         loss = ss.losses.AnnealedDSM(sigmas)
-        value = ss.losses.batch_loss(loss, denoiser, ss.ve(0.01, 1.0), images, key=key)
+        value = loss(denoiser, ss.ve(0.01, 1.0), x0, t, key=key)
         ```
 
     **Arguments:**

@@ -46,7 +46,7 @@ def test_is_the_transform_times_the_response(x64, shape, basis, transform):
     )
     heated, rippled = compute(levels, x)
     for i, level in enumerate(levels):
-        # Rissanen et al., Eq. 8: exp(-omega^2 t) with t = theta^2 / 2.
+        # Rissanen et al.: exp(-omega^2 t) with t = theta^2 / 2.
         truth = transform(x, lambda w, s=level: np.exp(-w * s**2 / 2))
         np.testing.assert_allclose(heated[i], truth, atol=1e-12, rtol=0)
         truth = transform(x, lambda w, s=level: np.cos(s * w))

@@ -12,5 +12,6 @@ def as_pytree(fn: Any) -> Callable[..., Any]:
 
     A module has parameters and stays as it is; a function has none.
     """
-    is_pytree = isinstance(fn, eqx.Module | jax.tree_util.Partial)
-    return fn if is_pytree else jax.tree_util.Partial(fn)
+    if isinstance(fn, eqx.Module | jax.tree_util.Partial):
+        return fn  # pyright: ignore[reportReturnType]
+    return jax.tree_util.Partial(fn)

@@ -168,3 +168,11 @@ def test_mistakes_are_named(as_a_user, x64, key):
     )
     with pytest.raises(Exception, match="noise clock decreases"):
         jax.block_until_ready(term.vf(0.3, jnp.ones(2), None))
+    jumps = ss.Process(
+        ss.corruptions.CenterMask((2,)),
+        ss.schedules.Linear(),
+        ss.schedules.Constant(0.1),
+    )
+    with pytest.raises(ValueError, match=r"`CenterMask` jumps.*form='control'"):
+        ss.probability_flow(jumps, denoiser, form="derivative")
+    ss.probability_flow(jumps, denoiser)

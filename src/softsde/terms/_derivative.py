@@ -61,7 +61,17 @@ def derivative_term(
     clock: AbstractNoiseClock | None,
     path: diffrax.AbstractBrownianPath | None,
 ) -> diffrax.ODETerm | diffrax.MultiTerm:
-    """An `ODETerm`, or with noise a `MultiTerm` of drift and diffusion."""
+    """An `ODETerm`, or with noise a `MultiTerm` of drift and diffusion.
+
+    **Raises:** `ValueError` for a corruption that is known to jump.
+    """
+    if process.corruption.structure.differentiable is False:
+        raise ValueError(
+            f"`{type(process.corruption).__name__}` jumps as its level grows, so "
+            "`form='derivative'` would miss all that it does. Use `form='control'`, "
+            "which `softsde.Momentum()`, `HeunMomentum()` and `Multistep()` step, or a "
+            "corruption that moves smoothly, such as `SoftMask` for masks."
+        )
     drift = diffrax.ODETerm(ReverseDrift(process, denoiser, clock))
     if clock is None or path is None:
         return drift

@@ -51,13 +51,12 @@ def probability_flow(
         solvers of [`softsde.solvers`](solvers.md), and for operators that jump.
         `"derivative"` is the vector field $-u$, a `diffrax.ODETerm`: for Runge–Kutta
         methods, also with adaptive steps. It differentiates $C_t$ in time, so it is
-        wrong for an operator that jumps (a mask), whose derivative is zero wherever it
-        is defined.
+        refused for a corruption that is known to jump (a mask).
 
     **Returns:** a diffrax term; integrate it forwards from 0 to `t1 - t0`.
 
     **Raises:** `ValueError` when `sigma` is zero at `t0`, where the score has no value,
-    or for an unknown form.
+    for an unknown form, or for the derivative of a corruption that jumps.
 
     !!! example
 

@@ -134,7 +134,9 @@ def moments_error(process, oracle, clock, steps):
     )
 
 
-@pytest.mark.parametrize("name", ["paper", "flow", "own", "churn"])
+@pytest.mark.parametrize(
+    "name", ["paper", "flow", "churn", pytest.param("own", marks=pytest.mark.slow)]
+)
 def test_moments_converge_at_first_order(process, oracle, name):
     """To the data's, for the paper's clock, for none, and for noise of one's own."""
     clocks = {"own": lambda s: 0.3 * s, "churn": ChurnClock(process, 3.0)}
@@ -146,7 +148,9 @@ def test_moments_converge_at_first_order(process, oracle, name):
     assert abs(2 * errors[-1] - errors[-2]) < 0.1 * errors[-2]
 
 
-def test_strong_order_with_a_shared_path(process, oracle, key):
+# On a path with few points the same is in `test_strong_order.py`, in a second.
+@pytest.mark.slow
+def test_strong_order_on_a_brownian_tree(process, oracle, key):
     """Strong order 1 on one Brownian path, by the distance of successive halvings."""
     total = float(make_clock("paper", process)(1.0))
     denoiser = oracle.denoiser(process)

@@ -62,7 +62,7 @@ def ends(process, oracle, solver, steps, keys):
     return jax.vmap(one)(keys)
 
 
-@pytest.mark.parametrize("solver", [ss.HeunMomentum(), ss.Multistep()])
+@pytest.mark.parametrize("solver", [ss.Momentum(), ss.HeunMomentum(), ss.Multistep()])
 def test_strong_order_1(x64, key, solver):
     """By the root mean square distance of successive halvings, over 100 paths."""
     process, oracle = blur(), gaussian_data()

@@ -6,7 +6,9 @@
 
 A folder holds what a run folder does, without what is needed to go on training:
 `config.json`, `levels.json`, `prior.eqx`, `model.eqx`; and a card, `card.json` for
-programs and `README.md` for people.
+programs and `README.md` for people. Beside the folders lie classifiers,
+`classifier_DATA.eqx`, in whose features samples are compared with data: what
+`python -m experiments.classifier DATA` writes.
 """
 
 from .._run import PRETRAINED as _PRETRAINED, Model as Model, open_model as _open_model

@@ -245,7 +245,7 @@ PRESETS: dict[str, Preset] = {
             network=_CPU_NETWORK,
             optimiser=_CPU_OPTIMISER,
             training=_CPU_TRAINING,
-            sampling=SamplingConfig(steps=100, churn=20.0),
+            sampling=SamplingConfig(steps=200, churn=40.0),
         ),
     ),
     "mnist_blur": Preset(
@@ -256,7 +256,7 @@ PRESETS: dict[str, Preset] = {
             network=_CPU_NETWORK,
             optimiser=_CPU_OPTIMISER,
             training=_CPU_TRAINING,
-            sampling=SamplingConfig(steps=100, churn=20.0),
+            sampling=SamplingConfig(steps=200, churn=40.0),
         ),
     ),
     "cifar10_blur": Preset(

@@ -72,7 +72,7 @@ class NetworkConfig:
 class LossConfig:
     """Soft Score Matching."""
 
-    # Under 1 / sigma the gradients of all times are of one size: see docs/results.md.
+    # Under 1 / sigma the gradients of all times are of one size: see docs/formalism.md.
     weight: Literal[
         "one", "inverse_std", "inverse_variance", "inverse_variance_squared"
     ] = "inverse_std"

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from .._types import ScalarLike
 from ._bases import check_sample_shape
 from ._diagonal import AbstractDiagonalCorruption
-from ._pixel_order import check_grow, kept, ranks_from_centre
+from ._pixel_order import check_grow, kept, mask_structure, ranks_from_centre
 from ._structure import Structure
 
 
@@ -51,13 +51,7 @@ class CenterMask(AbstractDiagonalCorruption):
 
     @property
     def structure(self) -> Structure:
-        return Structure(
-            basis="pixel",
-            positive_semidefinite=True,
-            differentiable=False,
-            level_range=(0.0, 1.0),
-            identity_level=0.0,
-        )
+        return mask_structure(differentiable=False)
 
     def eigenvalues(self, theta: ScalarLike) -> Float[Array, "..."]:
         theta = jnp.asarray(theta)

@@ -1,4 +1,4 @@
-"""Orders in which masks cover pixels."""
+"""What masks share: the order in which they cover pixels, and what they promise."""
 
 import functools
 
@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool
 
 from .._types import Scalar
 from ._bases import spatial_axes
+from ._structure import Structure
 
 
 @functools.lru_cache(maxsize=32)
@@ -49,3 +50,14 @@ def check_grow(owner: str, grow: str) -> None:
             f"`{owner}` got `grow={grow!r}`; expected 'centre' (outwards from the "
             "centre) or 'border' (inwards from the border)."
         )
+
+
+def mask_structure(*, differentiable: bool) -> Structure:
+    """What every mask promises whose level is the fraction that is gone."""
+    return Structure(
+        basis="pixel",
+        positive_semidefinite=True,
+        differentiable=differentiable,
+        level_range=(0.0, 1.0),
+        identity_level=0.0,
+    )

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 from .._types import Key, ScalarLike
 from ._bases import check_sample_shape, spatial_axes
 from ._diagonal import AbstractDiagonalCorruption
-from ._pixel_order import kept
+from ._pixel_order import kept, mask_structure
 from ._structure import Structure
 
 
@@ -50,13 +50,7 @@ class RandomMask(AbstractDiagonalCorruption):
 
     @property
     def structure(self) -> Structure:
-        return Structure(
-            basis="pixel",
-            positive_semidefinite=True,
-            differentiable=False,
-            level_range=(0.0, 1.0),
-            identity_level=0.0,
-        )
+        return mask_structure(differentiable=False)
 
     def eigenvalues(self, theta: ScalarLike) -> Float[Array, "..."]:
         theta = jnp.asarray(theta)

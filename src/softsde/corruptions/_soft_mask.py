@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from .._types import ScalarLike
 from ._bases import check_sample_shape
 from ._diagonal import AbstractDiagonalCorruption
-from ._pixel_order import check_grow, squared_distances
+from ._pixel_order import check_grow, mask_structure, squared_distances
 from ._structure import Structure
 
 
@@ -79,13 +79,7 @@ class SoftMask(AbstractDiagonalCorruption):
 
     @property
     def structure(self) -> Structure:
-        return Structure(
-            basis="pixel",
-            positive_semidefinite=True,
-            differentiable=True,
-            level_range=(0.0, 1.0),
-            identity_level=0.0,
-        )
+        return mask_structure(differentiable=True)
 
     def eigenvalues(self, theta: ScalarLike) -> Float[Array, "..."]:
         theta = jnp.asarray(theta)

@@ -26,6 +26,7 @@ CORE = (
     "terms",
     "solvers",
     "_priors",
+    "_time_grids",
     "_sampling",
 )
 # These know nothing of processes: they could serve any other project.

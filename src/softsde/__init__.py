@@ -25,6 +25,11 @@ from ._priors import (
     GaussianPrior as GaussianPrior,
 )
 from ._sampling import Samples as Samples, sample as sample
+from ._time_grids import (
+    arc_length_times as arc_length_times,
+    karras_times as karras_times,
+    uniform_times as uniform_times,
+)
 from .parametrisations import Denoiser as Denoiser, convert as convert
 from .processes import (
     Process as Process,
@@ -44,7 +49,11 @@ from .solvers import (
     Multistep as Multistep,
     Naive as Naive,
 )
-from .terms import probability_flow as probability_flow, reverse_sde as reverse_sde
+from .terms import (
+    forward_sde as forward_sde,
+    probability_flow as probability_flow,
+    reverse_sde as reverse_sde,
+)
 
 if TYPE_CHECKING:
     from . import (

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._checks import check_samples
+from ._checks import check_samples, concrete
 from ._types import Key, Sample, Scalar
 from .processes import Process
 
@@ -219,3 +219,24 @@ def _principal(
     if size <= number:
         return scales, vectors.T[kept]
     return scales, (vectors.T[kept] @ rows) / scales[:, None]
+
+
+def check_prior(owner: str, prior: AbstractPrior, process: Process) -> None:
+    """Refuses a prior that was fitted on a process with another end.
+
+    What was drawn with the wrong noise is taken for signal, and sampling goes on as if
+    nothing were wrong. Only priors that say their `sigma` can be told.
+
+    **Raises:** `ValueError` for another noise at `t1`.
+    """
+    if not isinstance(prior, (GaussianPrior, EmpiricalPrior)):
+        return
+    fitted, needed = concrete(prior.sigma), concrete(process.sigma(process.t1))
+    if fitted is None or needed is None:
+        return
+    if not np.isclose(fitted, needed, rtol=1e-3, atol=1e-6):
+        raise ValueError(
+            f"`{owner}` got a prior with noise {float(fitted):.4g} for a process that "
+            f"ends with sigma({process.t1}) = {float(needed):.4g}. Fit it on this "
+            f"process: `{type(prior).__name__}.fit(process, data)`."
+        )

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import softsde as ss
-from softsde.terms import ClockedBrownianPath, ReverseControlTerm
+from softsde.terms import ClockedBrownianPath, ControlForm
 from softsde.terms._clock import make_clock
 
 from ._paths import TablePath
@@ -104,13 +104,15 @@ def warp(u):
 
 
 @eqx.filter_jit
-def flow(process, oracle, solver, steps, x1):
+def flow(process, oracle, solver, steps, x1, form="control", forward=False):
     """The probability flow of each start over `steps` unequal steps.
 
     A bare loop over `step`, compiled once for all numbers of steps; `diffeqsolve` takes
     five times as long to compile. That the two agree is tested with `sample`.
     """
-    term = ss.probability_flow(process, oracle.denoiser(process))
+    term = ss.probability_flow(
+        process, oracle.denoiser(process), form=form, forward=forward
+    )
 
     def one(start):
         def body(i, carry):
@@ -168,22 +170,27 @@ def slope(steps, errors):
     return -np.polyfit(np.log(steps), np.log(errors), 1)[0]
 
 
-def flow_errors(name, gaussian, solver, steps=STEPS):
+def flow_errors(name, gaussian, solver, steps=STEPS, *, form="control", forward=False):
     """Root mean square distance to the exact flow, for each number of steps."""
-    process, oracle, x1, truth = case(name, gaussian)
-    ends = [flow(process, oracle, solver, jnp.asarray(n), x1) for n in steps]
+    process, oracle, start, truth = case(name, gaussian)
+    if forward:
+        start, truth = jnp.asarray(truth), np.asarray(start)
+    ends = [
+        flow(process, oracle, solver, jnp.asarray(n), start, form, forward)
+        for n in steps
+    ]
     return [float(np.sqrt(np.mean((end - truth) ** 2))) for end in ends]
 
 
-def term_with(process, denoiser, clock, normals):
-    """The reverse SDE in control form, with the normals of its steps given."""
-    clock = make_clock(clock, process)
+def term_with(process, denoiser, clock, normals, form=ControlForm, forward=False):
+    """A member of the family, with the normals of its steps given."""
+    clock = make_clock(clock, process, forward=forward)
     path = TablePath(normals, process.t1 - process.t0)
-    return ReverseControlTerm(process, denoiser, ClockedBrownianPath(path, clock))
+    return form(process, denoiser, ClockedBrownianPath(path, clock), forward)
 
 
 @eqx.filter_jit
-def moments(process, oracle, solver, clock, steps):
+def moments(process, oracle, solver, clock, steps, form=ControlForm, forward=False):
     """Exact mean and covariance of what a solver draws from Gaussian data.
 
     A step is affine in the state, in what the solver remembers, and in the normals, so
@@ -195,7 +202,7 @@ def moments(process, oracle, solver, clock, steps):
     remembered = lambda leaf: leaf.ndim > 0
 
     def step(joint, normals, i, rest):
-        term = term_with(process, denoiser, clock, normals[None])
+        term = term_with(process, denoiser, clock, normals[None], form, forward)
         memory = jax.tree.map(
             lambda leaf: joint[dim:] if leaf is None else leaf,
             rest,
@@ -215,8 +222,9 @@ def moments(process, oracle, solver, clock, steps):
         covariance = by_state @ covariance @ by_state.T + by_noise @ by_noise.T
         return after, covariance, new_rest
 
-    mean, covariance = oracle.marginal_moments(process, process.t1)
-    term = term_with(process, denoiser, clock, jnp.zeros((1, dim)))
+    begin = process.t0 if forward else process.t1
+    mean, covariance = oracle.marginal_moments(process, begin)
+    term = term_with(process, denoiser, clock, jnp.zeros((1, dim)), form, forward)
     state = solver.init(term, 0.0, warp(1 / steps), mean, None)
     large, rest = eqx.partition(state, remembered)
     mean = jnp.concatenate([mean, *jax.tree.leaves(large)])
@@ -232,14 +240,15 @@ def gaussian_data():
     return ss.oracles.GaussianOracle(rng.normal(size=3), root @ root.T / 3)
 
 
-def moment_errors(solver, clock, steps=STEPS):
-    """Distance to the moments of the data at `t0`, for each number of steps."""
+def moment_errors(solver, clock, steps=STEPS, *, form=ControlForm, forward=False):
+    """Distance to the moments at the other end, for each number of steps."""
     process, oracle = blur(), gaussian_data()
-    clock = make_clock(clock, process)
-    mean, covariance = oracle.marginal_moments(process, process.t0)
+    clock = make_clock(clock, process, forward=forward)
+    end = process.t1 if forward else process.t0
+    mean, covariance = oracle.marginal_moments(process, end)
     errors = []
     for n in steps:
-        got = moments(process, oracle, solver, clock, jnp.asarray(n))
+        got = moments(process, oracle, solver, clock, jnp.asarray(n), form, forward)
         errors.append(
             float(jnp.linalg.norm(got[0] - mean) + jnp.linalg.norm(got[1] - covariance))
         )

@@ -117,6 +117,6 @@ def test_mistakes_are_named(as_a_user, x64):
     term = ss.probability_flow(shear(), denoiser)
     with pytest.raises(ValueError, match=r"DDIM\(k=0\.5\)` draws fresh noise"):
         ss.DDIM(0.5).init(term, 0.0, 0.1, jnp.ones(2), None)
-    with pytest.raises(TypeError, match="`DDIM` steps a term in control form"):
+    with pytest.raises(TypeError, match="`DDIM` steps a term in control"):
         derivative = ss.probability_flow(shear(), denoiser, form="derivative")
         ss.DDIM().init(derivative, 0.0, 0.1, jnp.ones(2), None)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import softsde as ss
-from softsde.terms import ChurnClock, ClockedBrownianPath, ReverseControlTerm
+from softsde.terms import ChurnClock, ClockedBrownianPath, ControlForm
 from softsde.terms._clock import make_clock
 
 from ._paths import TablePath
@@ -47,7 +47,7 @@ def numbers(process, t):
 def term_with(process, denoiser, clock, normals):
     clock = make_clock(clock, process)
     path = TablePath(normals, process.t1 - process.t0)
-    return ReverseControlTerm(process, denoiser, ClockedBrownianPath(path, clock))
+    return ControlForm(process, denoiser, ClockedBrownianPath(path, clock))
 
 
 def solve(term, steps, start, solver=None):
@@ -200,7 +200,7 @@ def test_mistakes_are_named(as_a_user, process, oracle, key):
     silent = ss.Process(
         ss.corruptions.Identity(),
         ss.schedules.Constant(0.0),
-        ss.schedules.Constant(0.0),
+        ss.schedules.Linear(0.0, 1.0),
     )
     with pytest.raises(ValueError, match="divides by sigma"):
         ss.probability_flow(silent, denoiser)

@@ -202,6 +202,6 @@ def test_sample_takes_the_same_steps(x64, key):
 def test_mistakes_are_named(as_a_user, x64):
     with pytest.raises(ValueError, match="order=3"):
         ss.Multistep(order=3)
-    with pytest.raises(TypeError, match="`Multistep` steps a term in control form"):
+    with pytest.raises(TypeError, match="`Multistep` steps a term in control"):
         derivative = ss.probability_flow(shear(), denoiser, form="derivative")
         ss.Multistep().init(derivative, 0.0, 0.1, jnp.ones(2), None)

@@ -2,12 +2,10 @@ r"""The DDIM-type sampler (Eq. 52): the residual carried over, and partly drawn 
 
 from typing import ClassVar
 
-import diffrax
 import jax.numpy as jnp
 
-from ..terms._control import control_term
 from ..terms._normalised import NormalisedControl, normalised_step
-from ._base import AbstractReverseSolver
+from ._base import AbstractReverseSolver, Advance
 
 
 class DDIM(AbstractReverseSolver):
@@ -71,30 +69,33 @@ class DDIM(AbstractReverseSolver):
     def order(self, terms):
         return 1
 
-    def init(self, terms, t0, t1, y0, args):
-        if control_term("DDIM", terms).brownian is None and self.k > 0:
+    def start(self, form, s0, y0):
+        if form.brownian is None and self.k > 0:
             raise ValueError(
                 f"`DDIM(k={self.k})` draws fresh noise, and a probability flow has "
                 "none. Use `softsde.reverse_sde(process, denoiser, key=key, "
                 "shape=shape)`, or `DDIM()`."
             )
+        if form.forward and self.k > 0:
+            raise ValueError(
+                f"`DDIM(k={self.k})` trades old noise for new as noise falls, which it "
+                "does not do forward in time. Use `DDIM()`."
+            )
         return None
 
-    def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
-        del solver_state, made_jump
-        term = control_term("DDIM", terms)
-        process = term.process
-        t_from, t_to = process.t1 - jnp.asarray(t0), process.t1 - jnp.asarray(t1)
-        x0_hat = term.denoiser(t_from.astype(y0.dtype), y0)
+    def advance(self, form, s0, s1, y0, state, made_jump):
+        del state, made_jump
+        process = form.process
+        t_from, t_to = form.time(s0), form.time(s1)
         before, after = process.sigma(t_from), process.sigma(t_to)
-        ratio = after / before
+        noisy = before > 0
+        ratio = jnp.where(noisy, after / jnp.where(noisy, before, 1), 1)
         fresh = self.k**2 * (1 - ratio) * (1 + ratio)
         noise = None
         if self.k > 0:
-            assert term.brownian is not None  # `init` has refused it
+            assert form.brownian is not None  # `start` has refused it
             width = (after * jnp.sqrt(fresh)).astype(y0.dtype)
-            noise = width * term.brownian.normal(t0, t1).astype(y0.dtype)
+            noise = width * form.brownian.normal(s0, s1).astype(y0.dtype)
         kept = ratio * jnp.sqrt(1 - fresh)
         control = NormalisedControl(t_from, t_to, kept, noise)
-        y1 = normalised_step(term, control, y0, x0_hat)
-        return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful
+        return Advance(normalised_step(form, control, y0, form.predict(s0, y0)))

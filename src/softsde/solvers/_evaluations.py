@@ -1,15 +1,23 @@
 """How often a solve evaluates the denoiser: what `sample` reports as NFE."""
 
 import functools
+from typing import TypeVar
 
 import diffrax
+from jaxtyping import Array, Int
 
 from ._base import AbstractReverseSolver
 
+#: One number for all samples, or one each.
+_Count = TypeVar("_Count", int, Int[Array, " samples"])
+
 
 @functools.singledispatch
-def count_evaluations(solver: object, num_steps: int) -> int | None:
-    """Evaluations of the denoiser in `num_steps` steps, if the solver tells."""
+def count_evaluations(solver: object, num_steps: _Count) -> _Count | None:
+    """Evaluations of the denoiser in `num_steps` steps, if the solver tells.
+
+    Where steps adapt, those that were rejected are among them.
+    """
     del solver, num_steps
     return None
 

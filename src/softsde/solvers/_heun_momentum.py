@@ -2,11 +2,7 @@ r"""Heun's method on the control form: a Momentum Sampler of second order."""
 
 from typing import ClassVar
 
-import diffrax
-import jax
-
-from ..terms._control import control_term
-from ._base import AbstractReverseSolver
+from ._base import AbstractReverseSolver, Advance
 
 
 class HeunMomentum(AbstractReverseSolver):
@@ -60,15 +56,14 @@ class HeunMomentum(AbstractReverseSolver):
     def strong_order(self, terms):
         return 1
 
-    def init(self, terms, t0, t1, y0, args):
-        control_term("HeunMomentum", terms)
+    def start(self, form, s0, y0):
         return None
 
-    def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
-        del solver_state, made_jump
-        control = terms.contr(t0, t1)
-        start = terms.vf(t0, y0, args)
-        end = terms.vf(t1, y0 + terms.prod(start, control), args)
-        mean = jax.tree.map(lambda a, b: 0.5 * (a + b), start, end)
-        y1 = y0 + terms.prod(mean, control)
-        return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful
+    def advance(self, form, s0, s1, y0, state, made_jump):
+        del state, made_jump
+        control = form.contr(s0, s1)
+        start = form.vf(s0, y0, None)
+        guess = y0 + form.prod(start, control)
+        end = form.vf(s1, guess, None)
+        y1 = y0 + form.prod(form.between(start, end), control)
+        return Advance(y1, error=y1 - guess)

@@ -2,10 +2,7 @@ r"""The Momentum Sampler (Algorithm 2) as a diffrax solver."""
 
 from typing import ClassVar
 
-import diffrax
-
-from ..terms._control import control_term
-from ._base import AbstractReverseSolver
+from ._base import AbstractReverseSolver, Advance
 
 
 class Momentum(AbstractReverseSolver):
@@ -47,12 +44,10 @@ class Momentum(AbstractReverseSolver):
         # of strong order 1, as Milstein's.
         return 1
 
-    def init(self, terms, t0, t1, y0, args):
-        control_term("Momentum", terms)
+    def start(self, form, s0, y0):
         return None
 
-    def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
-        del solver_state, made_jump
-        field = terms.vf(t0, y0, args)
-        y1 = y0 + terms.prod(field, terms.contr(t0, t1))
-        return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful
+    def advance(self, form, s0, s1, y0, state, made_jump):
+        del state, made_jump
+        field = form.vf(s0, y0, None)
+        return Advance(y0 + form.prod(field, form.contr(s0, s1)))

@@ -3,13 +3,11 @@ r"""A multistep sampler: second order from one evaluation a step, for any operat
 from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
-import diffrax
 import jax.numpy as jnp
 
 from .._types import Sample, Scalar
-from ..terms._control import control_term
 from ..terms._normalised import normalised_control, normalised_step
-from ._base import AbstractReverseSolver
+from ._base import AbstractReverseSolver, Advance
 
 
 class _Memory(NamedTuple):
@@ -93,29 +91,25 @@ class Multistep(AbstractReverseSolver):
     def strong_order(self, terms):
         return 1
 
-    def init(self, terms, t0, t1, y0, args):
-        term = control_term("Multistep", terms)
+    def start(self, form, s0, y0):
         # Any value but the present one: it is not used until the memory is filled.
-        before = self._variable(term, t0) - 1
+        before = self._variable(form, s0) - 1
         return _Memory(jnp.zeros_like(y0), before, jnp.asarray(False))
 
-    def _variable(self, term, s) -> Scalar:
-        t = term.process.t1 - jnp.asarray(s)
+    def _variable(self, form, s) -> Scalar:
+        t = form.time(s)
         return t if self.variable is None else self.variable(t)
 
-    def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
-        term = control_term("Multistep", terms)
-        time = term.process.t1 - jnp.asarray(t0, y0.dtype)
-        x0_hat = term.denoiser(time, y0)
-        now, then = self._variable(term, t0), self._variable(term, t1)
+    def advance(self, form, s0, s1, y0, state, made_jump):
+        x0_hat = form.predict(s0, y0)
+        now, then = self._variable(form, s0), self._variable(form, s1)
         middle = x0_hat
         if self.order_ == 2:
-            past = now - solver_state.variable
-            usable = solver_state.filled & (past != 0) & ~jnp.asarray(made_jump)
+            past = now - state.variable
+            usable = state.filled & (past != 0) & ~jnp.asarray(made_jump)
             weight = jnp.where(
                 usable, 0.5 * (then - now) / jnp.where(usable, past, 1), 0
             )
-            middle = x0_hat + weight.astype(y0.dtype) * (x0_hat - solver_state.x0_hat)
-        y1 = normalised_step(term, normalised_control(term, t0, t1), y0, middle)
-        memory = _Memory(x0_hat, now, jnp.asarray(True))
-        return y1, None, dict(y0=y0, y1=y1), memory, diffrax.RESULTS.successful
+            middle = x0_hat + weight.astype(y0.dtype) * (x0_hat - state.x0_hat)
+        y1 = normalised_step(form, normalised_control(form, s0, s1), y0, middle)
+        return Advance(y1, _Memory(x0_hat, now, jnp.asarray(True)))

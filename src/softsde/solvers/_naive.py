@@ -2,10 +2,7 @@ r"""The Naive Sampler (Algorithm 1) as a diffrax solver."""
 
 from typing import ClassVar
 
-import diffrax
-
-from ..terms._control import control_term
-from ._base import AbstractReverseSolver
+from ._base import AbstractReverseSolver, Advance
 
 
 class Naive(AbstractReverseSolver):
@@ -26,21 +23,17 @@ class Naive(AbstractReverseSolver):
     def strong_order(self, terms):
         return None
 
-    def init(self, terms, t0, t1, y0, args):
-        if control_term("Naive", terms).brownian is None:
+    def start(self, form, s0, y0):
+        if form.brownian is None:
             raise ValueError(
                 "`Naive` draws fresh noise each step, and a probability flow has none. "
                 "Use `softsde.reverse_sde(process, denoiser, key=key, shape=shape)`."
             )
         return None
 
-    def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
-        del solver_state, made_jump
-        term = control_term("Naive", terms)
-        process = term.process
-        x0_hat = term.denoiser(process.t1 - t0, y0)
-        assert term.brownian is not None  # `init` has refused it
-        eta = term.brownian.normal(t0, t1).astype(y0.dtype)
-        mean, std = process.marginal(process.t1 - t1, x0_hat)
-        y1 = mean + std * eta
-        return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful
+    def advance(self, form, s0, s1, y0, state, made_jump):
+        del state, made_jump
+        assert form.brownian is not None  # `start` has refused it
+        eta = form.brownian.normal(s0, s1).astype(y0.dtype)
+        mean, std = form.process.marginal(form.time(s1), form.predict(s0, y0))
+        return Advance(mean + std * eta)

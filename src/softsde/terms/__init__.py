@@ -1,6 +1,7 @@
-"""Terms: what diffrax integrates, written in the reversed clock `s = t1 - t`.
+"""Terms: what diffrax integrates, in a clock that starts at 0 and runs forwards.
 
-Solvers see a process only through these.
+Back in time that is the reversed clock `s = t1 - t`. Solvers see a process only through
+these.
 """
 
 from ._brownian import ClockedBrownianPath as ClockedBrownianPath
@@ -14,6 +15,16 @@ from ._clock import (
 from ._control import (
     Control as Control,
     ControlField as ControlField,
-    ReverseControlTerm as ReverseControlTerm,
+    ControlForm as ControlForm,
 )
-from ._reverse import probability_flow as probability_flow, reverse_sde as reverse_sde
+from ._form import AbstractForm as AbstractForm
+from ._named import (
+    forward_sde as forward_sde,
+    probability_flow as probability_flow,
+    reverse_sde as reverse_sde,
+)
+from ._normalised import (
+    NormalisedControl as NormalisedControl,
+    NormalisedField as NormalisedField,
+    NormalisedForm as NormalisedForm,
+)

@@ -50,18 +50,25 @@ class PaperClock(AbstractNoiseClock):
     r"""$\Lambda(s) = \sigma^2(t_1) - \sigma^2(t_1 - s)$: the paper's (Eq. 14).
 
     It injects as much noise as the forward process added over the same stretch, so
-    nothing where `sigma` is constant.
+    nothing where `sigma` is constant. With `forward=True` it is the clock of the
+    forward SDE (Eq. 13), $\sigma^2(t_0 + s) - \sigma^2(t_0)$.
     """
 
     process: Process
+    forward: bool = False
 
     def __call__(self, s: ScalarLike) -> Scalar:
         return self.increment(jnp.zeros_like(jnp.asarray(s)), s)
 
     def increment(self, s0: ScalarLike, s1: ScalarLike) -> Scalar:
-        early = self.process.sigma(self.process.t1 - jnp.asarray(s0))
-        late = self.process.sigma(self.process.t1 - jnp.asarray(s1))
-        return (early - late) * (early + late)
+        s0, s1 = jnp.asarray(s0), jnp.asarray(s1)
+        if self.forward:
+            less = self.process.sigma(self.process.t0 + s0)
+            more = self.process.sigma(self.process.t0 + s1)
+        else:
+            more = self.process.sigma(self.process.t1 - s0)
+            less = self.process.sigma(self.process.t1 - s1)
+        return (more - less) * (more + less)
 
 
 class ChurnClock(AbstractNoiseClock):
@@ -139,7 +146,9 @@ def _not_negative(gained: Scalar) -> Scalar:
 NoiseClock: TypeAlias = Literal["paper", "flow"] | Callable[[ScalarLike], Scalar]
 
 
-def make_clock(noise_clock: NoiseClock, process: Process) -> AbstractNoiseClock:
+def make_clock(
+    noise_clock: NoiseClock, process: Process, *, forward: bool = False
+) -> AbstractNoiseClock:
     """The clock that a user's `noise_clock` names.
 
     **Raises:** `ValueError` for an unknown name.
@@ -149,7 +158,7 @@ def make_clock(noise_clock: NoiseClock, process: Process) -> AbstractNoiseClock:
     if callable(noise_clock):
         return CustomClock(noise_clock)
     if noise_clock == "paper":
-        return PaperClock(process)
+        return PaperClock(process, forward)
     if noise_clock == "flow":
         return FlowClock()
     raise ValueError(

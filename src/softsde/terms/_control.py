@@ -1,26 +1,27 @@
-r"""The reverse family in control form: driven by increments, not by derivatives.
+r"""The family in control form: driven by increments, not by derivatives.
 
-In the reversed clock, for any noise clock $\Lambda$,
+For any noise clock $\Lambda$,
 
 $$dx = dC \cdot D - \tfrac12\, d(\sigma^2)\, \nabla\log q + \tfrac12\, d\Lambda\,
 \nabla\log q + dB(\Lambda), \qquad D = E[x_0 | x_t],$$
 
-where $dC$ and $d(\sigma^2)$ are taken along the reversed path. It asks for $C_t$ only
-at the ends of a step, so it is right for operators that jump (masks). $\Lambda = 0$ is
-the probability flow; $d\Lambda = -d(\sigma^2)$ is the paper's reverse SDE (Eq. 14).
+where $dC$ and $d(\sigma^2)$ are taken along the path, back in time or forward. It asks
+for $C_t$ only at the ends of a step, so it is right for operators that jump (masks).
+$\Lambda = 0$ is the probability flow; back in time, $d\Lambda = -d(\sigma^2)$ is the
+paper's reverse SDE (Eq. 14), and forward, $d\Lambda = d(\sigma^2)$ is its forward SDE
+(Eq. 13), in which the score cancels.
 """
 
 from typing import NamedTuple
 
-import diffrax
+import jax
 import jax.numpy as jnp
-
-# diffrax hands solvers this wrapper of the term, and does not export it.
-from diffrax._term import WrapTerm
 
 from .._types import DenoiserFn, Sample, Scalar, ScalarLike
 from ..processes import Process
 from ._brownian import ClockedBrownianPath
+from ._form import AbstractForm
+from ._score import score_or_zero
 
 
 class ControlField(NamedTuple):
@@ -39,30 +40,30 @@ class Control(NamedTuple):
     noise: Sample | None
 
 
-class ReverseControlTerm(diffrax.AbstractTerm):
-    r"""The reverse SDE family and the probability flow as one diffrax term.
+class ControlForm(AbstractForm):
+    r"""The family as a diffrax term whose control is the paths $C$, $\sigma^2$,
+    $\Lambda$ and $B(\Lambda)$.
 
-    Integrate it forwards in $s = t_1 - t$, from 0 to `t1 - t0`. Made by
-    [`softsde.reverse_sde`][] and [`softsde.probability_flow`][].
+    Euler's method on it is the Momentum Sampler (Eq. 17, 51), and Heun's is one of
+    second order.
     """
 
     process: Process
     denoiser: DenoiserFn
-    #: `None` for the probability flow, which draws nothing.
     brownian: ClockedBrownianPath | None
+    forward: bool = False
 
     def vf(self, t: ScalarLike, y: Sample, args) -> ControlField:
-        """The posterior mean and the score at reversed time `t`: one evaluation."""
+        """The posterior mean and the score at the term's time `t`: one evaluation."""
         del args
-        time = self.process.t1 - jnp.asarray(t, y.dtype)
-        x0_hat = self.denoiser(time, y)
-        return ControlField(x0_hat, self.process.score(time, y, x0_hat))
+        x0_hat = self.predict(t, y)
+        time = self.time(jnp.asarray(t, y.dtype))
+        return ControlField(x0_hat, score_or_zero(self.process, time, y, x0_hat))
 
     def contr(self, t0: ScalarLike, t1: ScalarLike, **kwargs) -> Control:
-        """The control over the step from reversed time `t0` to `t1`."""
+        """The control over the step from the term's time `t0` to `t1`."""
         del kwargs
-        t_from = self.process.t1 - jnp.asarray(t0)
-        t_to = self.process.t1 - jnp.asarray(t1)
+        t_from, t_to = self.time(t0), self.time(t1)
         before, after = self.process.sigma(t_from), self.process.sigma(t_to)
         weight = 0.5 * (before - after) * (before + after)
         if self.brownian is None:
@@ -79,18 +80,6 @@ class ReverseControlTerm(diffrax.AbstractTerm):
         step = moved + control.score_weight.astype(moved.dtype) * vf.score
         return step if control.noise is None else step + control.noise
 
-
-def control_term(owner: str, term: object) -> ReverseControlTerm:
-    """The term in control form that a solver was given, out of diffrax's wrapper.
-
-    **Raises:** `TypeError` for a term in another form.
-    """
-    if isinstance(term, WrapTerm):
-        term = term.term
-    if not isinstance(term, ReverseControlTerm):
-        raise TypeError(
-            f"`{owner}` steps a term in control form, got {type(term).__name__}. "
-            "Make one with `softsde.reverse_sde(process, denoiser, key=key, "
-            "shape=shape)` or `softsde.probability_flow(process, denoiser)`."
-        )
-    return term
+    def between(self, start: ControlField, end: ControlField) -> ControlField:
+        """The mean of the two: the trapezoidal rule."""
+        return jax.tree.map(lambda a, b: 0.5 * (a + b), start, end)

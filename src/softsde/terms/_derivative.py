@@ -1,11 +1,12 @@
-r"""The reverse family in derivative form: vector fields, for solvers that need them.
+r"""The family in derivative form: vector fields, for solvers that need them.
 
-In the reversed clock, with $\dot\Lambda = d\Lambda / ds$,
+In the reversed clock, with $\dot\Lambda = d\Lambda / ds$ and $u = \dot C_t D - \tfrac12
+\tfrac{d\sigma_t^2}{dt} \nabla\log q_t$ the velocity of the probability flow,
 
-$$dx = \big(-\dot C_t D + \tfrac12 (\tfrac{d\sigma_t^2}{dt} + \dot\Lambda)\,
-\nabla\log q_t\big)\, ds + \sqrt{\dot\Lambda}\, dW(s).$$
+$$dx = \big(-u + \tfrac12 \dot\Lambda\, \nabla\log q_t\big)\, ds + \sqrt{\dot\Lambda}\,
+dW(s),$$
 
-The operator's derivative is a Jacobian-vector product in time.
+and with $+u$ forward in time. The operator's derivative is a Jacobian-vector product.
 """
 
 import diffrax
@@ -13,29 +14,56 @@ import equinox as eqx
 import jax.numpy as jnp
 import lineax as lx
 
-from .._types import DenoiserFn, Sample, ScalarLike
+from .._types import DenoiserFn, Sample, Scalar, ScalarLike
 from ..processes import Process
 from ._clock import AbstractNoiseClock
+from ._form import not_backwards
+from ._score import score_or_zero
 
 
-class ReverseDrift(eqx.Module):
-    """The vector field of the reverse family: one evaluation of the denoiser."""
+class FamilyDrift(eqx.Module):
+    """The vector field of the family: one evaluation of the denoiser."""
 
     process: Process
     denoiser: DenoiserFn
     #: `None` for the probability flow.
     clock: AbstractNoiseClock | None
+    forward: bool
 
     def __call__(self, s: ScalarLike, y: Sample, args) -> Sample:
         del args
+        process = self.process
         s = jnp.asarray(s, y.dtype)
-        t = self.process.t1 - s
+        t = process.t0 + s if self.forward else process.t1 - s
         x0_hat = self.denoiser(t, y)
-        spread = self.process.variance_derivative(t)
-        if self.clock is not None:
-            spread = spread + self.clock.rate(s)
-        score = self.process.score(t, y, x0_hat)
-        return 0.5 * spread * score - self.process.apply_dot(t, x0_hat)
+        moved, grown = process.apply_dot(t, x0_hat), process.variance_derivative(t)
+        if not self.forward:
+            moved, grown = -moved, -grown
+        injected = jnp.zeros_like(s) if self.clock is None else self.clock.rate(s)
+        score = score_or_zero(process, t, y, x0_hat)
+        return moved + 0.5 * (injected - grown).astype(y.dtype) * score
+
+
+class SDEDrift(diffrax.AbstractTerm):
+    """The drift beside a diffusion: as `diffrax.ODETerm`, and it refuses to run back.
+
+    A flow can be integrated from either end. An SDE cannot: its noise would have to be
+    known in advance. (diffrax's stochastic Runge-Kutta methods go wrong there without
+    asking any term, so for them nothing can be said here.)
+    """
+
+    vector_field: FamilyDrift
+
+    def vf(self, t: ScalarLike, y: Sample, args) -> Sample:
+        return self.vector_field(t, y, args)
+
+    def contr(self, t0: ScalarLike, t1: ScalarLike, **kwargs) -> Scalar:
+        del kwargs
+        return jnp.asarray(t1) - jnp.asarray(t0)
+
+    def prod(self, vf: Sample, control: ScalarLike) -> Sample:
+        control = jnp.asarray(control)
+        return not_backwards(control, control >= 0).astype(vf.dtype) * vf
 
 
 class InjectedNoise(eqx.Module):
@@ -60,6 +88,8 @@ def derivative_term(
     denoiser: DenoiserFn,
     clock: AbstractNoiseClock | None,
     path: diffrax.AbstractBrownianPath | None,
+    *,
+    forward: bool = False,
 ) -> diffrax.ODETerm | diffrax.MultiTerm:
     """An `ODETerm`, or with noise a `MultiTerm` of drift and diffusion.
 
@@ -72,7 +102,8 @@ def derivative_term(
             "which `softsde.Momentum()`, `HeunMomentum()` and `Multistep()` step, or a "
             "corruption that moves smoothly, such as `SoftMask` for masks."
         )
-    drift = diffrax.ODETerm(ReverseDrift(process, denoiser, clock))
+    drift = FamilyDrift(process, denoiser, clock, forward)
     if clock is None or path is None:
-        return drift
-    return diffrax.MultiTerm(drift, diffrax.ControlTerm(InjectedNoise(clock), path))
+        return diffrax.ODETerm(drift)
+    noise = diffrax.ControlTerm(InjectedNoise(clock), path)
+    return diffrax.MultiTerm(SDEDrift(drift), noise)

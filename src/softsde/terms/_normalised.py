@@ -1,4 +1,4 @@
-r"""The reverse family in normalised form: its linear part solved exactly.
+r"""The family in normalised form: its linear part solved exactly.
 
 For any noise clock, with $\tilde\sigma = \sigma\, e^{-\frac12 \int d\Lambda /
 \sigma^2}$,
@@ -15,8 +15,17 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from .._types import Sample, Scalar, ScalarLike
-from ._control import ReverseControlTerm
+from .._types import DenoiserFn, Sample, Scalar, ScalarLike
+from ..processes import Process
+from ._brownian import ClockedBrownianPath
+from ._form import AbstractForm
+
+
+class NormalisedField(NamedTuple):
+    """What the control multiplies: the posterior mean, seen from a state."""
+
+    x0_hat: Sample
+    state: Sample
 
 
 class NormalisedControl(NamedTuple):
@@ -29,26 +38,62 @@ class NormalisedControl(NamedTuple):
     noise: Sample | None
 
 
+class NormalisedForm(AbstractForm):
+    r"""The family as a diffrax term that moves $x / \tilde\sigma$ by $d(C /
+    \tilde\sigma) D$.
+
+    The state stays $x$: a step is $x' = C' D + a\, (x - C D) + b\, \xi$, exact while
+    $D$ is held. Euler's method on it is the DDIM-type sampler (Eq. 52 with $k = 0$),
+    and Heun's a sampler of second order.
+    """
+
+    process: Process
+    denoiser: DenoiserFn
+    brownian: ClockedBrownianPath | None
+    forward: bool = False
+
+    def vf(self, t: ScalarLike, y: Sample, args) -> NormalisedField:
+        """The posterior mean at the term's time `t`: one evaluation."""
+        del args
+        return NormalisedField(self.predict(t, y), y)
+
+    def contr(self, t0: ScalarLike, t1: ScalarLike, **kwargs) -> NormalisedControl:
+        """The control over the step from the term's time `t0` to `t1`."""
+        del kwargs
+        return normalised_control(self, t0, t1)
+
+    def prod(self, vf: NormalisedField, control: NormalisedControl) -> Sample:
+        """The increment of the state."""
+        return normalised_step(self, control, vf.state, vf.x0_hat) - vf.state
+
+    def between(self, start: NormalisedField, end: NormalisedField) -> NormalisedField:
+        """The mean of the two predictions, seen from the start of the step."""
+        return NormalisedField(0.5 * (start.x0_hat + end.x0_hat), start.state)
+
+
 def normalised_control(
-    term: ReverseControlTerm, s0: ScalarLike, s1: ScalarLike
+    form: AbstractForm, s0: ScalarLike, s1: ScalarLike
 ) -> NormalisedControl:
-    """The control of `term` in normalised form, over the step from `s0` to `s1`."""
-    process = term.process
-    t_from, t_to = process.t1 - jnp.asarray(s0), process.t1 - jnp.asarray(s1)
+    """The control of a term, read in normalised form, over the step `s0` to `s1`."""
+    process = form.process
+    t_from, t_to = form.time(s0), form.time(s1)
     before, after = process.sigma(t_from), process.sigma(t_to)
-    ratio = after / before
-    if term.brownian is None:
+    noisy = before > 0
+    # Without noise all of the residual is kept: the sampler of Cold Diffusion.
+    ratio = jnp.where(noisy, after / jnp.where(noisy, before, 1), 1)
+    if form.brownian is None:
         return NormalisedControl(t_from, t_to, ratio, None)
-    injected = term.brownian.clock.increment(s0, s1)
+    injected = form.brownian.clock.increment(s0, s1)
+    # While nothing is injected there is nothing to renew.
+    running = noisy & (injected > 0)
     # The integral of dLambda / sigma^2, by the logarithmic mean of the two ends: exact
     # when the clock runs in proportion to sigma^2 (the paper's) or while sigma rests;
     # elsewhere it is another clock, which is as exact.
-    renewed = injected / _logarithmic_mean(before, after)
-    # While nothing is injected there is nothing to scale.
-    running = injected > 0
+    mean = jnp.where(running, _logarithmic_mean(before, after), 1)
+    renewed = jnp.where(running, injected / mean, 0)
     fresh = after * jnp.sqrt(-jnp.expm1(-jnp.where(running, renewed, 1)))
     scale = jnp.where(running, fresh / jnp.sqrt(jnp.where(running, injected, 1)), 0)
-    increment = term.brownian.increment(s0, s1)
+    increment = form.brownian.increment(s0, s1)
     noise = scale.astype(increment.dtype) * increment
     return NormalisedControl(t_from, t_to, ratio * jnp.exp(-0.5 * renewed), noise)
 
@@ -63,10 +108,10 @@ def _logarithmic_mean(before: Scalar, after: Scalar) -> Scalar:
 
 
 def normalised_step(
-    term: ReverseControlTerm, control: NormalisedControl, x: Sample, x0_hat: Sample
+    form: AbstractForm, control: NormalisedControl, x: Sample, x0_hat: Sample
 ) -> Sample:
     r"""$C' D + a\,(x - C D) + b\,\xi$: the state after the step."""
-    process = term.process
+    process = form.process
     residual = x - process.apply(control.t_from, x0_hat)
     moved = process.apply(control.t_to, x0_hat)
     x = moved + control.kept.astype(x.dtype) * residual

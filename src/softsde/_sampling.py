@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from ._priors import AbstractPrior
 from ._types import DenoiserFn, Key
 from .processes import Process
-from .solvers import Momentum
+from .solvers import AbstractReverseSolver, Momentum
 from .solvers._evaluations import count_evaluations
 from .terms import ReverseControlTerm, probability_flow, reverse_sde
 from .terms._clock import NoiseClock
@@ -70,6 +70,11 @@ def _form(solver: diffrax.AbstractSolver) -> Literal["control", "derivative"]:
     return "control" if controlled else "derivative"
 
 
+def _draws_noise(solver: diffrax.AbstractSolver) -> bool:
+    """Whether a solver wants a path also for the probability flow."""
+    return isinstance(solver, AbstractReverseSolver) and solver.draws_noise
+
+
 def _levy_area(solver: diffrax.AbstractSolver):
     """What a solver wants to know of a step's noise beyond its increment."""
     if not isinstance(solver, diffrax.AbstractSRK):
@@ -92,7 +97,7 @@ def _sample_batch(
         prior_key, path_key = jax.random.split(jax.random.fold_in(key, index))
         start = prior.sample(prior_key) if start is None else start
         form = _form(solver)
-        if clock == "flow":
+        if clock == "flow" and not _draws_noise(solver):
             term = probability_flow(process, denoiser, form=form)
         else:
             area = _levy_area(solver)

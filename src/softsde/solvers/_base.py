@@ -23,6 +23,9 @@ class AbstractReverseSolver(diffrax.AbstractItoSolver):
     )
     #: How often a step evaluates the denoiser.
     evaluations_per_step: eqx.AbstractVar[int]
+    #: Whether it draws noise of its own, beyond what the clock of its term injects. Its
+    #: term must then have a path, also for the probability flow.
+    draws_noise: eqx.AbstractVar[bool]
 
     def func(self, terms, t0, y0, args):
         return terms.vf(t0, y0, args)

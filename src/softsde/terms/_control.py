@@ -21,6 +21,7 @@ from diffrax._term import WrapTerm
 from .._types import DenoiserFn, Sample, Scalar, ScalarLike
 from ..processes import Process
 from ._brownian import ClockedBrownianPath
+from ._clock import FlowClock
 
 
 class ControlField(NamedTuple):
@@ -48,8 +49,16 @@ class ReverseControlTerm(diffrax.AbstractTerm):
 
     process: Process
     denoiser: DenoiserFn
-    #: `None` for the probability flow, which draws nothing.
+    #: `None` where nothing is drawn. On a clock that rests there may still be a path,
+    #: for solvers that draw noise of their own.
     brownian: ClockedBrownianPath | None
+
+    @property
+    def driving(self) -> ClockedBrownianPath | None:
+        """The path that drives the equation: `None` for the probability flow."""
+        if self.brownian is None or isinstance(self.brownian.clock, FlowClock):
+            return None
+        return self.brownian
 
     def vf(self, t: ScalarLike, y: Sample, args) -> ControlField:
         """The posterior mean and the score at reversed time `t`: one evaluation."""
@@ -65,10 +74,11 @@ class ReverseControlTerm(diffrax.AbstractTerm):
         t_to = self.process.t1 - jnp.asarray(t1)
         before, after = self.process.sigma(t_from), self.process.sigma(t_to)
         weight = 0.5 * (before - after) * (before + after)
-        if self.brownian is None:
+        driving = self.driving
+        if driving is None:
             return Control(t_from, t_to, weight, None)
-        injected = self.brownian.clock.increment(t0, t1)
-        noise = self.brownian.increment(t0, t1)
+        injected = driving.clock.increment(t0, t1)
+        noise = driving.increment(t0, t1)
         return Control(t_from, t_to, weight + 0.5 * injected, noise)
 
     def prod(self, vf: ControlField, control: Control) -> Sample:

@@ -37,9 +37,10 @@ def normalised_control(
     t_from, t_to = process.t1 - jnp.asarray(s0), process.t1 - jnp.asarray(s1)
     before, after = process.sigma(t_from), process.sigma(t_to)
     ratio = after / before
-    if term.brownian is None:
+    driving = term.driving
+    if driving is None:
         return NormalisedControl(t_from, t_to, ratio, None)
-    injected = term.brownian.clock.increment(s0, s1)
+    injected = driving.clock.increment(s0, s1)
     # The integral of dLambda / sigma^2, by the logarithmic mean of the two ends: exact
     # when the clock runs in proportion to sigma^2 (the paper's) or while sigma rests;
     # elsewhere it is another clock, which is as exact.
@@ -48,7 +49,7 @@ def normalised_control(
     running = injected > 0
     fresh = after * jnp.sqrt(-jnp.expm1(-jnp.where(running, renewed, 1)))
     scale = jnp.where(running, fresh / jnp.sqrt(jnp.where(running, injected, 1)), 0)
-    increment = term.brownian.increment(s0, s1)
+    increment = driving.increment(s0, s1)
     noise = scale.astype(increment.dtype) * increment
     return NormalisedControl(t_from, t_to, ratio * jnp.exp(-0.5 * renewed), noise)
 

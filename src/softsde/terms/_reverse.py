@@ -102,7 +102,8 @@ def reverse_sde(
         for diffrax's SDE solvers. The noise is additive, so Itô's and Stratonovich's
         solutions are the same.
     - `shape`, `key`: of one sample and of its noise; a fresh normal is drawn each step
-        (`diffrax.UnsafeBrownianPath`; pass `adjoint=diffrax.ForwardMode()`).
+        (`diffrax.UnsafeBrownianPath`; pass `adjoint=diffrax.ForwardMode()`). On the
+        clock `"flow"` only a solver that draws noise of its own uses them.
     - `path`: instead of these, a path of one's own. In control form it runs on the
         noise clock, so a `diffrax.VirtualBrownianTree` must cover that: `t0=0`, `t1` at
         least the variance injected in all. In derivative form it runs on `s`; ShARK and
@@ -127,7 +128,8 @@ def reverse_sde(
     _check_form("reverse_sde", form)
     process.require_noise("The reverse SDE")
     clock = make_clock(noise_clock, process)
-    if isinstance(clock, FlowClock):
+    drawn = path is not None or key is not None
+    if isinstance(clock, FlowClock) and not (drawn and form == "control"):
         return probability_flow(process, denoiser, form=form)
     if path is None:
         if shape is None or key is None:

@@ -232,6 +232,25 @@ def test_states_at_chosen_times(process, prior, key):
         )
 
 
+def test_a_solver_with_noise_of_its_own_draws_it_on_the_flow(process, key):
+    """What it draws does not depend on the clock, which it does not ask."""
+
+    def draw(clock):
+        return ss.sample(
+            process,
+            lambda t, x: 0.5 * x,
+            x1=jnp.full((2, *SHAPE), 0.3),
+            num_steps=3,
+            solver=ss.DDIM(1.0),
+            noise_clock=clock,
+            key=key,
+        ).x
+
+    drawn = np.asarray(draw("flow"))
+    np.testing.assert_allclose(drawn, draw("paper"), atol=1e-6)
+    assert not np.isclose(drawn[0], drawn[1], rtol=0, atol=1e-6).any()
+
+
 def test_a_solver_that_does_not_say_its_evaluations(process, key):
     drawn = ss.sample(
         process,

@@ -58,6 +58,11 @@ def _form(solver: diffrax.AbstractSolver, form: Form | None) -> Form:
     return form
 
 
+def _draws_noise(solver: diffrax.AbstractSolver) -> bool:
+    """Whether a solver wants a path also for the probability flow."""
+    return isinstance(solver, AbstractReverseSolver) and solver.draws_noise
+
+
 def _levy_area(solver: diffrax.AbstractSolver):
     """What a solver wants to know of a step's noise beyond its increment."""
     if not isinstance(solver, diffrax.AbstractSRK):
@@ -112,7 +117,7 @@ def _sample_batch(process, denoiser, prior, x1, indices, key, times, saved, plan
         prior_key, path_key = jax.random.split(jax.random.fold_in(key, index))
         start = prior.sample(prior_key) if start is None else start
         clock: NoiseClock = plan.clock
-        if clock == "flow":
+        if clock == "flow" and not _draws_noise(plan.solver):
             term = probability_flow(process, denoiser, form=plan.form)
         else:
             path = _brownian_path(plan, process, grid[-1], start.shape, path_key)

@@ -2,6 +2,7 @@
 
 import diffrax
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -74,3 +75,85 @@ def test_a_tree_gives_one_path_whatever_the_steps(clock, key):
     whole = path.increment(0.1, 0.9)
     parts = path.increment(0.1, 0.33) + path.increment(0.33, 0.9)
     np.testing.assert_allclose(whole, parts, atol=1e-10)
+
+
+PATHS = {
+    "unsafe": lambda key: diffrax.UnsafeBrownianPath((), key),
+    "tree": lambda key: diffrax.VirtualBrownianTree(0.0, 2600.0, 1.0, (), key),
+}
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_fresh_normals_are_independent_of_all_else(clock, key, name):
+    """Of 10,000 draws: variances 1 and no correlations, within four standard errors
+    (the square roots of 2 / n and of 1 / n)."""
+    number = 10_000
+    make = PATHS[name]
+
+    def draw(key):
+        path = ClockedBrownianPath(make(key), clock)
+        fresh = [path.fresh(0.2, 0.4), path.fresh(0.2, 0.4, 1), path.fresh(0.2, 0.3)]
+        other = jax.random.normal(path.fresh_key(0.2, 0.4))
+        driving = path.increment(0.2, 0.4) / jnp.sqrt(clock.increment(0.2, 0.4))
+        return jnp.stack([driving, path.fresh(0.3, 0.4), other, *fresh])
+
+    drawn = np.asarray(jax.jit(jax.vmap(draw))(jax.random.split(key, number)))
+    moments = drawn.T @ drawn / number
+    np.testing.assert_allclose(np.diag(moments), 1, atol=4 * np.sqrt(2 / number))
+    correlations = moments - np.diag(np.diag(moments))
+    np.testing.assert_allclose(correlations, 0, atol=4 / np.sqrt(number))
+
+
+def test_a_fresh_normal_is_a_function_of_key_step_and_index(clock, key):
+    def path(key):
+        return ClockedBrownianPath(diffrax.UnsafeBrownianPath((3,), key), clock)
+
+    first = np.asarray(path(key).fresh(0.2, 0.4, 5))
+    np.testing.assert_array_equal(path(key).fresh(0.2, 0.4, jnp.asarray(5)), first)
+    for again in (
+        path(jax.random.fold_in(key, 1)).fresh(0.2, 0.4, 5),
+        path(key).fresh(0.2, 0.4, 4),
+        path(key).fresh(0.4, 0.2, 5),
+    ):
+        assert not np.isclose(again, first).any()
+
+
+class Silent(diffrax.AbstractBrownianPath):
+    """A path of somebody's own, that never moves."""
+
+    levy_area: type = diffrax.BrownianIncrement
+
+    @property
+    def t0(self):
+        return 0.0
+
+    @property
+    def t1(self):
+        return 1.0
+
+    def evaluate(self, t0, t1=None, left=True, use_levy=False):
+        return jnp.zeros(())
+
+
+def test_a_path_without_a_key_is_named(clock):
+    with pytest.raises(TypeError, match=r"`Silent` has no key.*UnsafeBrownianPath"):
+        ClockedBrownianPath(Silent(), clock).fresh(0.2, 0.4)
+
+
+def test_a_flow_keeps_a_path_for_those_who_ask(clock, key):
+    """The flow with a path is the flow, draws nothing, and hands out fresh noise."""
+    process = clock.process
+    denoiser = lambda t, x: jnp.sin(x) + t
+    path = diffrax.UnsafeBrownianPath((2,), key)
+    noisy = ss.reverse_sde(process, denoiser, noise_clock="flow", path=path)
+    assert isinstance(noisy, ss.terms.AbstractForm)
+    assert noisy.driving is None and noisy.brownian is not None
+    plain = ss.probability_flow(process, denoiser)
+    x = jax.random.normal(key, (2,))
+    for solver in (ss.Momentum(), ss.DDIM()):
+        ends = [
+            solver.step(term, 0.2, 0.4, x, None, None, False)[0]
+            for term in (noisy, plain)
+        ]
+        np.testing.assert_array_equal(*ends)
+    assert noisy.contr(0.2, 0.4).noise is None

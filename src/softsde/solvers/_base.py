@@ -38,6 +38,9 @@ class AbstractReverseSolver(diffrax.AbstractItoSolver):
     )
     #: How often a step evaluates the denoiser.
     evaluations_per_step: eqx.AbstractVar[int]
+    #: Whether it draws noise of its own, beyond what the clock of its term injects. Its
+    #: term must then have a path, also for the probability flow.
+    draws_noise: eqx.AbstractVar[bool]
 
     @abc.abstractmethod
     def start(self, form: AbstractForm, s0: Scalar, y0: Sample) -> Any:

@@ -66,6 +66,10 @@ class DDIM(AbstractReverseSolver):
                 "reverse SDE of the paper)."
             )
 
+    @property
+    def draws_noise(self) -> bool:
+        return self.k > 0
+
     def order(self, terms):
         return 1
 

@@ -49,6 +49,7 @@ class HeunMomentum(AbstractReverseSolver):
     """
 
     evaluations_per_step: ClassVar[int] = 2
+    draws_noise: ClassVar[bool] = False
 
     def order(self, terms):
         return 2

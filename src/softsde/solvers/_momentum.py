@@ -35,6 +35,7 @@ class Momentum(AbstractReverseSolver):
     """
 
     evaluations_per_step: ClassVar[int] = 1
+    draws_noise: ClassVar[bool] = False
 
     def order(self, terms):
         return 1

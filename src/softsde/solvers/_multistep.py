@@ -66,6 +66,7 @@ class Multistep(AbstractReverseSolver):
     variable: Callable[[Scalar], Scalar] | None = None
 
     evaluations_per_step: ClassVar[int] = 1
+    draws_noise: ClassVar[bool] = False
 
     def __init__(
         self, order: int = 2, *, variable: Callable[[Scalar], Scalar] | None = None

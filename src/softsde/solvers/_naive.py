@@ -16,6 +16,7 @@ class Naive(AbstractReverseSolver):
     """
 
     evaluations_per_step: ClassVar[int] = 1
+    draws_noise: ClassVar[bool] = True
 
     def order(self, terms):
         return None

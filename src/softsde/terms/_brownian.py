@@ -11,9 +11,11 @@ import functools
 
 import diffrax
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+from jaxtyping import ArrayLike, Int
 
-from .._types import Sample, ScalarLike
+from .._types import Key, Sample, ScalarLike
 from ._clock import AbstractNoiseClock
 
 
@@ -34,6 +36,31 @@ class ClockedBrownianPath(eqx.Module):
         drawn = jnp.asarray(self.path.evaluate(s0, s1))
         return drawn / jnp.sqrt(s1 - s0).astype(drawn.dtype)
 
+    def fresh(
+        self, s0: ScalarLike, s1: ScalarLike, index: Int[ArrayLike, ""] = 0
+    ) -> Sample:
+        """A standard normal that belongs to a step and that the path does not use.
+
+        For what a solver draws beyond the increment that drives it, such as the noise
+        of a corrector: independent of every increment, of every other step, and for
+        each `index` of every other.
+
+        **Arguments:**
+
+        - `s0`, `s1`: the step.
+        - `index`: which of the step's normals; any number may be asked for.
+
+        **Raises:** `TypeError` for a path that has no key to draw from.
+        """
+        return fresh_normal(self.path, s0, s1, index)
+
+    def fresh_key(self, s0: ScalarLike, s1: ScalarLike) -> Key:
+        """A key that belongs to a step, for draws other than those of `fresh`.
+
+        **Raises:** `TypeError` for a path that has no key to draw from.
+        """
+        return _step_key(_key_of(self.path), _OTHER, s0, s1)
+
 
 @functools.singledispatch
 def _increment(path, clock, s0, s1):
@@ -47,3 +74,38 @@ def rescaled_increment(path, clock, s0, s1):
     spread = jnp.sqrt(clock.increment(s0, s1) / (s1 - s0))
     drawn = jnp.asarray(path.evaluate(s0, s1))
     return spread.astype(drawn.dtype) * drawn
+
+
+# What separates three uses of one key: the path's own, the normals and the rest.
+_NORMALS, _OTHER = 0x6E6F726D, 0x6F746872
+
+
+@functools.singledispatch
+def fresh_normal(path, s0, s1, index):
+    """A standard normal of the step from `s0` to `s1`, shaped like the path."""
+    key = jax.random.fold_in(_step_key(_key_of(path), _NORMALS, s0, s1), index)
+    return jax.random.normal(key, path.shape.shape, path.shape.dtype)
+
+
+def _step_key(key: Key, purpose: int, s0: ScalarLike, s1: ScalarLike) -> Key:
+    key = jax.random.fold_in(key, purpose)
+    for end in (s0, s1):
+        end = jnp.asarray(end).astype(jnp.float32)
+        key = jax.random.fold_in(key, jax.lax.bitcast_convert_type(end, jnp.uint32))
+    return key
+
+
+@functools.singledispatch
+def _key_of(path) -> Key:
+    raise TypeError(
+        f"This solver draws noise of its own, and a `{type(path).__name__}` has no key "
+        "to draw it from. Use `diffrax.UnsafeBrownianPath` or "
+        "`diffrax.VirtualBrownianTree`, or let `softsde.reverse_sde(process, "
+        "denoiser, shape=shape, key=key)` make one."
+    )
+
+
+@_key_of.register(diffrax.UnsafeBrownianPath)
+@_key_of.register(diffrax.VirtualBrownianTree)
+def _(path) -> Key:
+    return path.key

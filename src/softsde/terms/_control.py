@@ -66,10 +66,11 @@ class ControlForm(AbstractForm):
         t_from, t_to = self.time(t0), self.time(t1)
         before, after = self.process.sigma(t_from), self.process.sigma(t_to)
         weight = 0.5 * (before - after) * (before + after)
-        if self.brownian is None:
+        driving = self.driving
+        if driving is None:
             return Control(t_from, t_to, weight, None)
-        injected = self.brownian.clock.increment(t0, t1)
-        noise = self.brownian.increment(t0, t1)
+        injected = driving.clock.increment(t0, t1)
+        noise = driving.increment(t0, t1)
         return Control(t_from, t_to, weight + 0.5 * injected, noise)
 
     def prod(self, vf: ControlField, control: Control) -> Sample:

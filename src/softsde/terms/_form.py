@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool
 from .._types import DenoiserFn, Sample, Scalar, ScalarLike
 from ..processes import Process
 from ._brownian import ClockedBrownianPath
+from ._clock import FlowClock
 
 
 class AbstractForm(diffrax.AbstractTerm):
@@ -31,11 +32,19 @@ class AbstractForm(diffrax.AbstractTerm):
 
     process: eqx.AbstractVar[Process]
     denoiser: eqx.AbstractVar[DenoiserFn]
-    #: `None` for the probability flow, which draws nothing.
+    #: `None` where nothing is drawn. On a clock that rests there may still be a path,
+    #: for solvers that draw noise of their own.
     brownian: eqx.AbstractVar[ClockedBrownianPath | None]
     #: Whether the term's own time `s` runs from the data to the corruption,
     #: `t = t0 + s`, instead of back, `t = t1 - s`.
     forward: eqx.AbstractVar[bool]
+
+    @property
+    def driving(self) -> ClockedBrownianPath | None:
+        """The path that drives the equation: `None` for the probability flow."""
+        if self.brownian is None or isinstance(self.brownian.clock, FlowClock):
+            return None
+        return self.brownian
 
     def time(self, s: ScalarLike) -> Scalar:
         """The time of the process when the term's own is `s`."""

@@ -37,7 +37,8 @@ def _stochastic(
 ) -> diffrax.AbstractTerm:
     require_score(process, f"`{owner}`")
     clock = make_clock(noise_clock, process, forward=forward)
-    if isinstance(clock, FlowClock):
+    drawn = path is not None or key is not None
+    if isinstance(clock, FlowClock) and not (drawn and form != "derivative"):
         return _make(owner, process, denoiser, form, None, None, forward)
     if isinstance(clock, CustomClock) and noiseless(process):
         raise ValueError(
@@ -129,7 +130,8 @@ def reverse_sde(
         for diffrax's SDE solvers. The noise is additive, so Itô's and Stratonovich's
         solutions are the same.
     - `shape`, `key`: of one sample and of its noise; a fresh normal is drawn each step
-        (`diffrax.UnsafeBrownianPath`; pass `adjoint=diffrax.ForwardMode()`).
+        (`diffrax.UnsafeBrownianPath`; pass `adjoint=diffrax.ForwardMode()`). On the
+        clock `"flow"` only a solver that draws noise of its own uses them.
     - `path`: instead of these, a path of one's own. In control and normalised form it
         runs on the noise clock, so a `diffrax.VirtualBrownianTree` must cover that:
         `t0=0`, `t1` at least the variance injected in all. In derivative form it runs

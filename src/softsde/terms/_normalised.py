@@ -81,9 +81,10 @@ def normalised_control(
     noisy = before > 0
     # Without noise all of the residual is kept: the sampler of Cold Diffusion.
     ratio = jnp.where(noisy, after / jnp.where(noisy, before, 1), 1)
-    if form.brownian is None:
+    driving = form.driving
+    if driving is None:
         return NormalisedControl(t_from, t_to, ratio, None)
-    injected = form.brownian.clock.increment(s0, s1)
+    injected = driving.clock.increment(s0, s1)
     # While nothing is injected there is nothing to renew.
     running = noisy & (injected > 0)
     # The integral of dLambda / sigma^2, by the logarithmic mean of the two ends: exact
@@ -93,7 +94,7 @@ def normalised_control(
     renewed = jnp.where(running, injected / mean, 0)
     fresh = after * jnp.sqrt(-jnp.expm1(-jnp.where(running, renewed, 1)))
     scale = jnp.where(running, fresh / jnp.sqrt(jnp.where(running, injected, 1)), 0)
-    increment = form.brownian.increment(s0, s1)
+    increment = driving.increment(s0, s1)
     noise = scale.astype(increment.dtype) * increment
     return NormalisedControl(t_from, t_to, ratio * jnp.exp(-0.5 * renewed), noise)
 

@@ -7,17 +7,29 @@ import softsde as ss
 
 from ._config import SamplingConfig
 
+#: Every sampler by name: its solver, and the form of the term that it steps.
+SOLVERS: dict[str, tuple[ss.solvers.AbstractReverseSolver, str]] = {
+    "momentum": (ss.Momentum(), "control"),
+    "ddim": (ss.DDIM(), "control"),
+    "multistep": (ss.Multistep(), "control"),
+    "heun": (ss.HeunMomentum(), "control"),
+    "normalised_heun": (ss.HeunMomentum(), "normalised"),
+    "naive": (ss.Naive(), "control"),
+}
+
 
 @dataclass(frozen=True)
 class SolverConfig:
     """How samples are drawn; what is not said is the experiment's own."""
 
     steps: int | None = None
-    """Steps, each one evaluation of the network."""
-    solver: Literal["momentum", "naive"] = "momentum"
-    """The Momentum Sampler, or the Naive one: predict, then corrupt again."""
+    """Steps, each one evaluation of the network (two with Heun's method)."""
+    solver: Literal[
+        "momentum", "ddim", "multistep", "heun", "normalised_heun", "naive"
+    ] = "momentum"
+    """The Momentum Sampler or another; docs/samplers.md says which for what."""
     noise_clock: Literal["paper", "flow"] = "paper"
-    """Noise of the reverse SDE, or none: the probability flow (momentum only)."""
+    """Noise of the reverse SDE, or none: the probability flow."""
     churn: float | None = None
     """Noise above the paper's, to renew it about churn / 2 times; cleans texture."""
 
@@ -26,13 +38,14 @@ class SolverConfig:
             raise ValueError(f"`--churn` is {self.churn}; expected at least 0.")
         if self.churn and not self._takes_churn:
             raise ValueError(
-                "`--churn` adds noise to the Momentum Sampler's: it goes with "
-                "`--solver momentum --noise-clock paper`."
+                "`--churn` adds noise to the paper's clock: it goes with "
+                "`--noise-clock paper`, and not with `--solver naive` or `ddim`, which "
+                "take no clock."
             )
 
     @property
     def _takes_churn(self) -> bool:
-        return (self.solver, self.noise_clock) == ("momentum", "paper")
+        return self.noise_clock == "paper" and self.solver not in ("naive", "ddim")
 
     def completed(self, config: SamplingConfig) -> "SolverConfig":
         """With what was not said taken from the experiment."""
@@ -45,13 +58,14 @@ class SolverConfig:
 
     def options(self, process: ss.Process) -> dict[str, Any]:
         """As arguments of [`softsde.sample`][] for a process, once completed."""
-        solvers = {"momentum": ss.Momentum, "naive": ss.Naive}
         clock = self.noise_clock
         if self.churn:
             clock = ss.terms.ChurnClock(process, self.churn)
+        solver, form = SOLVERS[self.solver]
         return {
             "num_steps": self.steps,
-            "solver": solvers[self.solver](),
+            "solver": solver,
+            "form": form,
             "noise_clock": clock,
         }
 

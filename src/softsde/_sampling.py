@@ -101,6 +101,8 @@ def _brownian_path(plan: _Plan, process: Process, end, shape, key):
 
 @eqx.filter_jit
 def _sample_batch(process, denoiser, prior, x1, indices, key, times, saved, plan):
+    # diffrax traces a step several times: so it is the same jaxpr each time.
+    denoiser = eqx.filter_jit(denoiser)
     # Integrated forwards in s = t1 - t (see the terms).
     grid = process.t1 - times
     saved_at = process.t1 - saved

@@ -165,6 +165,7 @@ def test_the_samplers_are_the_library_s(run):
     assert SolverConfig(7, "naive", "flow").options(process) == {
         "num_steps": 7,
         "solver": ss.Naive(),
+        "form": "control",
         "noise_clock": "flow",
     }
     clock = SolverConfig(churn=3.0).options(process)["noise_clock"]
@@ -182,7 +183,7 @@ def test_what_was_not_said_of_a_sampler_is_the_experiment_s():
 
 
 def test_churn_is_for_the_sampler_that_can_take_it():
-    with pytest.raises(ValueError, match="goes with `--solver momentum"):
+    with pytest.raises(ValueError, match="goes with `--noise-clock paper`"):
         SolverConfig(solver="naive", churn=1.0)
     with pytest.raises(ValueError, match="at least 0"):
         SolverConfig(churn=-1.0)

@@ -55,16 +55,23 @@ class DDIM(AbstractReverseSolver):
         Song, Meng and Ermon, *Denoising Diffusion Implicit Models*, ICLR 2021.
     """
 
-    k: float = 0.0
+    k: float
 
     evaluations_per_step: ClassVar[int] = 1
 
-    def __check_init__(self):
-        if not 0 <= self.k <= 1:
+    def __init__(self, k: float = 0.0):
+        """**Arguments:**
+
+        - `k`: how much of the noise is drawn anew, from 0 to 1.
+
+        **Raises:** `ValueError` for another number.
+        """
+        if not 0 <= k <= 1:
             raise ValueError(
-                f"`DDIM` got `k={self.k}`; expected 0 (deterministic) to 1 (the "
-                "reverse SDE of the paper)."
+                f"`DDIM` got `k={k}`; expected 0 (deterministic) to 1 (the reverse SDE "
+                "of the paper)."
             )
+        self.k = k
 
     @property
     def draws_noise(self) -> bool:

@@ -39,10 +39,14 @@ from .processes import (
 )
 from .solvers import (
     DDIM as DDIM,
+    AnnealedLangevin as AnnealedLangevin,
     HeunMomentum as HeunMomentum,
+    Langevin as Langevin,
     Momentum as Momentum,
+    MomentumCorrector as MomentumCorrector,
     Multistep as Multistep,
     Naive as Naive,
+    PredictorCorrector as PredictorCorrector,
 )
 from .terms import probability_flow as probability_flow, reverse_sde as reverse_sde
 

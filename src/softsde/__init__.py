@@ -47,6 +47,7 @@ from .solvers import (
     Multistep as Multistep,
     Naive as Naive,
     PredictorCorrector as PredictorCorrector,
+    StochasticHeun as StochasticHeun,
 )
 from .terms import probability_flow as probability_flow, reverse_sde as reverse_sde
 

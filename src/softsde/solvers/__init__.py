@@ -12,3 +12,4 @@ from ._momentum_corrector import MomentumCorrector as MomentumCorrector
 from ._multistep import Multistep as Multistep
 from ._naive import Naive as Naive
 from ._predictor_corrector import PredictorCorrector as PredictorCorrector
+from ._stochastic_heun import StochasticHeun as StochasticHeun

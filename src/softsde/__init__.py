@@ -44,10 +44,15 @@ from .processes import (
 )
 from .solvers import (
     DDIM as DDIM,
+    AnnealedLangevin as AnnealedLangevin,
     HeunMomentum as HeunMomentum,
+    Langevin as Langevin,
     Momentum as Momentum,
+    MomentumCorrector as MomentumCorrector,
     Multistep as Multistep,
     Naive as Naive,
+    PredictorCorrector as PredictorCorrector,
+    StochasticHeun as StochasticHeun,
 )
 from .terms import (
     forward_sde as forward_sde,

@@ -182,10 +182,12 @@ def flow_errors(name, gaussian, solver, steps=STEPS, *, form="control", forward=
     return [float(np.sqrt(np.mean((end - truth) ** 2))) for end in ends]
 
 
-def term_with(process, denoiser, clock, normals, form=ControlForm, forward=False):
+def term_with(
+    process, denoiser, clock, normals, form=ControlForm, forward=False, extras=None
+):
     """A member of the family, with the normals of its steps given."""
     clock = make_clock(clock, process, forward=forward)
-    path = TablePath(normals, process.t1 - process.t0)
+    path = TablePath(normals, process.t1 - process.t0, extras=extras)
     return form(process, denoiser, ClockedBrownianPath(path, clock), forward)
 
 
@@ -253,3 +255,26 @@ def moment_errors(solver, clock, steps=STEPS, *, form=ControlForm, forward=False
             float(jnp.linalg.norm(got[0] - mean) + jnp.linalg.norm(got[1] - covariance))
         )
     return errors
+
+
+def step_moments(process, oracle, solver, clock="flow", extras=0):
+    """A function that carries mean and covariance over a step, exactly.
+
+    For solvers without a memory that draw `extras` normals a step of their own.
+    """
+    denoiser, dim = oracle.denoiser(process), oracle.mean.size
+
+    @jax.jit
+    def over(mean, covariance, s0, s1):
+        def run(x, normals):
+            term = term_with(process, denoiser, clock, normals[:1], extras=normals[1:])
+            state = solver.init(term, s0, s1, x, None)
+            return solver.step(term, s0, s1, x, None, state, False)[0]
+
+        zeros = jnp.zeros((1 + extras, dim))
+        by_state, by_noise = jax.jacfwd(run, argnums=(0, 1))(mean, zeros)
+        by_noise = by_noise.reshape(dim, -1)
+        covariance = by_state @ covariance @ by_state.T + by_noise @ by_noise.T
+        return run(mean, zeros), covariance
+
+    return over

@@ -3,7 +3,7 @@
 import diffrax
 import jax.numpy as jnp
 
-from softsde.terms._brownian import _increment, rescaled_increment
+from softsde.terms._brownian import _increment, fresh_normal, rescaled_increment
 
 
 class TablePath(diffrax.AbstractBrownianPath):
@@ -12,6 +12,8 @@ class TablePath(diffrax.AbstractBrownianPath):
     normals: jnp.ndarray
     length: float
     levy_area: type = diffrax.BrownianIncrement
+    #: What a solver draws beyond its increments, the same in every step.
+    extras: jnp.ndarray | None = None
 
     @property
     def t0(self):
@@ -29,3 +31,9 @@ class TablePath(diffrax.AbstractBrownianPath):
 
 # Like `UnsafeBrownianPath`, it knows increments only: a clock rescales them.
 _increment.register(TablePath, rescaled_increment)
+
+
+@fresh_normal.register(TablePath)
+def _(path, s0, s1, index):
+    assert path.extras is not None
+    return path.extras[index]

@@ -112,6 +112,23 @@ def test_without_corruption_it_is_songs_reverse_diffusion_step(x64, key):
     np.testing.assert_allclose(got, x, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("clock", ["paper", "flow"])
+def test_at_constant_noise_it_is_cold_diffusions_algorithm_2(x64, key, clock):
+    """`x_s - D(x_0, s) + D(x_0, s - 1)` (Bansal et al. 2023), whole solve: where the
+    noise rests the score has no weight, and nothing is drawn on the paper's clock."""
+    blur = ss.corruptions.GaussianBlur((DIM,), 6)
+    process = ss.cold(blur, ss.schedules.Geometric(0.3, 1.5), 0.1)
+    predict = lambda t, x: jnp.sin(x) + t
+    degrade = lambda x0, t: np.asarray(blur.matrix(0.3 * 5**t, DIM)) @ np.asarray(x0)
+    x = start = jax.random.normal(key, (DIM,))
+    for i in range(5):
+        t, t_to = 1 - i / 5, 1 - (i + 1) / 5
+        x0 = predict(t, x)
+        x = x - degrade(x0, t) + degrade(x0, t_to)
+    term = ss.reverse_sde(process, predict, noise_clock=clock, shape=(DIM,), key=key)
+    np.testing.assert_allclose(solve(term, 5, start), x, atol=1e-12, rtol=0)
+
+
 def moments_error(process, oracle, clock, steps):
     """Distance of the output's exact mean and covariance from the data's at t0."""
     denoiser = oracle.denoiser(process)
@@ -171,6 +188,8 @@ def test_strong_order_on_a_brownian_tree(process, oracle, key):
 
 
 def test_naive_is_algorithm_1(process, key):
+    """The paper's, which is that of Cold Diffusion with the noise of each level."""
+
     def denoiser(t, x):
         return jnp.sin(x) + t
 

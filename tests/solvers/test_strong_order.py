@@ -62,7 +62,11 @@ def ends(process, oracle, solver, steps, keys):
     return jax.vmap(one)(keys)
 
 
-@pytest.mark.parametrize("solver", [ss.Momentum(), ss.HeunMomentum(), ss.Multistep()])
+@pytest.mark.parametrize(
+    "solver",
+    [ss.Momentum(), ss.HeunMomentum(), ss.Multistep(), ss.Multistep(order=1)],
+    ids=["momentum", "heun", "multistep", "ddim"],
+)
 def test_strong_order_1(x64, key, solver):
     """By the root mean square distance of successive halvings, over 100 paths."""
     process, oracle = blur(), gaussian_data()
@@ -71,3 +75,48 @@ def test_strong_order_1(x64, key, solver):
     drawn = [ends(process, oracle, solver, jnp.asarray(n), keys) for n in steps]
     gaps = [np.sqrt(np.mean((a - b) ** 2)) for a, b in itertools.pairwise(drawn)]
     assert slope(steps[:-1], gaps) == pytest.approx(1, abs=0.15)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "solver, order",
+    [
+        (diffrax.Euler(), 1),
+        (diffrax.ShARK(scan_kind="lax"), 2),
+        (diffrax.SRA1(scan_kind="lax"), 2),
+    ],
+    ids=["euler", "shark", "sra1"],
+)
+def test_strong_order_of_diffrax_solvers(x64, key, solver, order):
+    """In derivative form, on trees that know their Levy areas: 40 paths, as above.
+
+    Stochastic Runge-Kutta methods are of order 1.5, and of 2 where the drift is linear.
+    """
+    process, oracle = blur(), gaussian_data()
+
+    @jax.jit
+    def ends(steps):
+        def one(key):
+            path = diffrax.VirtualBrownianTree(
+                0.0, 1.0, 2.0**-10, (3,), key, levy_area=diffrax.SpaceTimeLevyArea
+            )
+            term = ss.reverse_sde(
+                process, oracle.denoiser(process), form="derivative", path=path
+            )
+
+            def body(i, carry):
+                x, state = carry
+                times = i / steps, (i + 1) / steps
+                x, _, _, state, _ = solver.step(term, *times, x, None, state, False)
+                return x, state
+
+            x = jnp.ones(3)
+            state = solver.init(term, 0.0, 1 / steps, x, None)
+            return jax.lax.fori_loop(0, steps, body, (x, state))[0]
+
+        return jax.vmap(one)(jax.random.split(key, 40))
+
+    steps = (32, 64, 128, 256, 512)
+    drawn = [ends(jnp.asarray(n)) for n in steps]
+    gaps = [np.sqrt(np.mean((a - b) ** 2)) for a, b in itertools.pairwise(drawn)]
+    assert slope(steps[:-1], gaps) == pytest.approx(order, abs=0.15)

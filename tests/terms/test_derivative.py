@@ -5,6 +5,7 @@ against what the flow must do to densities and to moments.
 """
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,6 +71,58 @@ def test_dopri5_transports_the_density(x64, name, gaussian):
         np.testing.assert_allclose(carried, end, atol=1e-7)
 
 
+@eqx.filter_jit
+def by_diffrax(process, oracle, solver, steps, x1):
+    term = ss.probability_flow(process, oracle.denoiser(process), form="derivative")
+
+    def one(start):
+        def body(i, carry):
+            x, state = carry
+            ends = i / steps, (i + 1) / steps
+            x, _, _, state, _ = solver.step(term, *ends, x, None, state, False)
+            return x, state
+
+        state = solver.init(term, 0.0, 1 / steps, start, None)
+        return jax.lax.fori_loop(0, steps, body, (start, state))[0]
+
+    return jax.vmap(one)(x1)
+
+
+@pytest.mark.parametrize(
+    "solver, order",
+    [
+        (diffrax.Euler(), 1),
+        (diffrax.Heun(scan_kind="lax"), 2),
+        (diffrax.Midpoint(scan_kind="lax"), 2),
+        (diffrax.Ralston(scan_kind="lax"), 2),
+    ],
+    ids=["euler", "heun", "midpoint", "ralston"],
+)
+def test_diffrax_ode_solvers_have_their_order(x64, solver, order):
+    """To the exact flow."""
+    process, data = shear(), ss.oracles.GaussianOracle(jnp.ones(2), 0.5 * jnp.eye(2))
+    x1 = jnp.asarray([[0.3, -1.0], [1.0, 0.5]])
+    truth = np.asarray(exact_flow(process, data, x1, jnp.asarray(1e-11))[0])
+    steps = (32, 64, 128, 256)
+    ends = [by_diffrax(process, data, solver, jnp.asarray(n), x1) for n in steps]
+    errors = [float(np.linalg.norm(end - truth)) for end in ends]
+    slope = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
+    assert slope == pytest.approx(order, abs=0.15), errors
+
+
+def test_tsit5_with_adaptive_steps(x64):
+    """At a tolerance of 1e-8, within 1e-7 of the flow of a mixture, as Dopri5 is."""
+    process, oracle, x1, truth = case("shear", False)
+    term = ss.probability_flow(process, oracle.denoiser(process), form="derivative")
+    control = diffrax.PIDController(rtol=1e-8, atol=1e-8)
+    solve = jax.jit(
+        lambda start: diffrax.diffeqsolve(
+            term, diffrax.Tsit5(), 0.0, 1.0, 0.01, start, stepsize_controller=control
+        ).ys[0]
+    )
+    assert np.abs(solve(x1[0]) - truth[0]).max() < 1e-7
+
+
 class LevyPath(diffrax.AbstractBrownianPath):
     """One step's increment and space-time Levy area, from given normals."""
 
@@ -99,6 +152,7 @@ class LevyPath(diffrax.AbstractBrownianPath):
         (diffrax.Euler(), 1),
         (diffrax.EulerHeun(), 1),
         (diffrax.ShARK(scan_kind="lax"), 2),
+        (diffrax.SRA1(scan_kind="lax"), 2),
     ],
 )
 def test_diffrax_sde_solvers_draw_the_data(x64, solver, order):

@@ -45,7 +45,7 @@ class HeunMomentum(AbstractReverseSolver):
         Karras, Aittala, Aila and Laine, *Elucidating the Design Space of
         Diffusion-Based Generative Models*, NeurIPS 2022, Algorithm 1, is this for
         $C_t = I$ and $\sigma_t = t$ but for its variable: Heun's method in `sigma`,
-        not in its square.
+        not in its square. That is [`softsde.StochasticHeun`][].
     """
 
     evaluations_per_step: ClassVar[int] = 2

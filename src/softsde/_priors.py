@@ -91,7 +91,7 @@ class GaussianPrior(AbstractPrior):
         The factors are orthogonal, so the covariance is diagonal in their basis.
         """
         rank = self.factors.shape[0]
-        flat = self.factors.reshape(rank, -1)
+        flat = self.factors.reshape(rank, x.size)
         difference = (x - self.mean).reshape(-1)
         variances = jnp.sum(flat**2, axis=1)
         along = flat @ difference
@@ -162,7 +162,8 @@ class EmpiricalPrior(AbstractPrior):
     def log_prob(self, x: Sample) -> Scalar:
         r"""Log density at `x`, a mixture of Gaussians; needs $\sigma_T > 0$."""
         difference = (x - self.mean).reshape(-1)
-        along = self.directions.reshape(self.directions.shape[0], -1) @ difference
+        rank = self.directions.shape[0]
+        along = self.directions.reshape(rank, x.size) @ difference
         across = jnp.sum(difference**2) - jnp.sum(along**2)
         gaps = jnp.sum((along[None] - self.coordinates) ** 2, axis=1)
         exponents = -0.5 * (across + gaps) / self.sigma**2

@@ -11,6 +11,8 @@ from softsde import schedules
 from softsde.schedules import (
     EDM,
     VP,
+    BoundedCosineVP,
+    BoundedCosineVPSignal,
     Constant,
     Cosine,
     CosineVP,
@@ -41,6 +43,8 @@ CURVES = {
     "constant_beta": lambda: VP(3.0, 3.0),
     "cosine_vp_signal": lambda: CosineVPSignal(),
     "cosine_vp": lambda: CosineVP(),
+    "bounded_signal": lambda: BoundedCosineVPSignal(-10.0, 8.0),
+    "bounded": lambda: BoundedCosineVP(-10.0, 8.0),
     "time_warp": lambda: TimeWarp(
         Geometric(0.01, 50.0), TimeWarp(Linear(1.0, 0.2), Cosine(0.0, 1.0))
     ),
@@ -67,6 +71,12 @@ def _alpha_bar(t, s=0.008):
     return f(t) / f(0)
 
 
+def _log_snr(t, least=-10.0, greatest=8.0):
+    """The cosine schedule by its log signal-to-noise ratio, from 8 to -10."""
+    first, last = np.arctan(np.exp(-greatest / 2)), np.arctan(np.exp(-least / 2))
+    return -2 * np.log(np.tan(first + (last - first) * t))
+
+
 # As their papers write them.
 FORMULAS = {
     "linear": lambda t: 1 - t,
@@ -79,6 +89,8 @@ FORMULAS = {
     "constant_beta": lambda t: np.sqrt(1 - np.exp(-3 * t)),
     "cosine_vp_signal": lambda t: np.sqrt(_alpha_bar(t)),
     "cosine_vp": lambda t: np.sqrt(1 - _alpha_bar(t)),
+    "bounded_signal": lambda t: np.sqrt(_sigmoid(_log_snr(t))),
+    "bounded": lambda t: np.sqrt(_sigmoid(-_log_snr(t))),
     "time_warp": lambda t: 0.01 * 5000 ** (1 - 0.8 * (1 - np.cos(np.pi * t)) / 2),
 }
 

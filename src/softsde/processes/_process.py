@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
+from jaxtyping import Array, Float
 
 from .._checks import concrete
 from .._types import Key, Sample, Scalar, ScalarLike
@@ -103,16 +104,25 @@ class Process(eqx.Module):
         self.require_scaling("`signal`")
         return self.apply(t, jnp.ones_like(jnp.asarray(t)))
 
-    def snr(self, t: ScalarLike) -> Scalar:
-        r"""The signal-to-noise ratio $\alpha_t^2 / \sigma_t^2$ of a scaling.
+    def snr(self, t: ScalarLike) -> Float[Array, "..."]:
+        r"""The signal-to-noise ratio $\alpha_t^2 / \sigma_t^2$ for data of variance 1.
 
-        For data of unit variance. A blur or a mask weakens each component by a factor
-        of its own: it has a ratio for each of them and none for the sample.
+        A corruption that is diagonal in a basis weakens each component by a factor
+        $\alpha_t$ of its own: the eigenvalues of $C_t$.
 
-        **Raises:** `ValueError` for a corruption that is no scaling.
+        **Returns:** a scalar for a scaling; for any other an array shaped like the
+        sample, one ratio a component, in the order of `corruption.to_basis`.
+
+        **Raises:** `ValueError` for a corruption that is not diagonal in a basis.
         """
-        self.require_scaling("`snr`")
-        return (self.signal(t) / self.sigma(t)) ** 2
+        if self.corruption.structure.basis is None:
+            raise ValueError(
+                "`snr` needs a corruption that is diagonal in a basis, got "
+                f"`{type(self.corruption).__name__}`: it mixes components as it "
+                "weakens them, and leaves no ratio to any one of them."
+            )
+        t = jnp.asarray(t)
+        return (self.corruption.eigenvalues(self.levels(t)) / self.sigma(t)) ** 2
 
     def require_scaling(self, what: str) -> None:
         r"""Refuses `what` for a corruption that is not $\alpha_t I$.

@@ -226,7 +226,7 @@ def test_a_sharp_mask_has_no_velocity():
 
 def test_soft_blur_at_64_pixels():
     process = ss.soft_blur((64, 64, 3))
-    assert process.corruption.half_size == 80 
+    assert process.corruption.half_size == 80
     assert float(process.level(1.0)) == pytest.approx(23.0)
     assert float(ss.soft_blur((64, 64, 3), max_blur=9.0).level(1.0)) == 9.0
 

@@ -80,6 +80,7 @@ class Downsample(AbstractCorruption):
             differentiable=False,
             level_range=(1.0, float(self.factors[-1])),
             identity_level=1.0,
+            shape=self.shape,
         )
 
     def apply(self, theta: ScalarLike, x: Sample) -> Sample:

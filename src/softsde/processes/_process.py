@@ -14,6 +14,7 @@ from .._checks import concrete
 from .._types import Key, Sample, Scalar, ScalarLike
 from ..corruptions import AbstractCorruption, Identity, Scale
 from ..schedules import AbstractSchedule
+from ._start import check_levels, check_start
 
 
 class Process(eqx.Module):
@@ -33,6 +34,11 @@ class Process(eqx.Module):
         )
         x_t, eta = process.perturb(jnp.array(0.5), image, key=key)
         ```
+
+    $C_t$ starts at the identity. This is checked where it can be told: what
+    `corruption` does at the first level, at `t0` or at 0, must leave white noise within
+    5 % of itself. `clean_start=False` is for who means otherwise, say for data that
+    were never seen uncorrupted.
     """
 
     corruption: AbstractCorruption
@@ -40,6 +46,7 @@ class Process(eqx.Module):
     noise: AbstractSchedule
     t0: float = eqx.field(static=True, default=0.0)
     t1: float = eqx.field(static=True, default=1.0)
+    clean_start: bool = eqx.field(static=True, default=True)
 
     def __check_init__(self):
         for name, kind in (
@@ -58,6 +65,9 @@ class Process(eqx.Module):
                 f"`Process` needs `t0` < `t1`, got {self.t0} and {self.t1}: the "
                 "process corrupts as time grows."
             )
+        check_levels(self.corruption, self.levels, (self.t0, self.t1))
+        if self.clean_start:
+            check_start(self.corruption, self.levels, self.t0, self.t1)
 
     # The two paths that drive everything.
 
@@ -198,7 +208,9 @@ class Process(eqx.Module):
 
         **Raises:** `ValueError` when the noise at `t0` is known and not positive.
         """
-        least = concrete(self.noise(jnp.asarray(self.t0)))
+        # Under a transformation as well: what is not traced is known there too.
+        with jax.ensure_compile_time_eval():
+            least = concrete(self.noise(jnp.asarray(self.t0)))
         if least is not None and not least > 0:
             raise ValueError(
                 f"{what} divides by sigma, but this process has sigma({self.t0}) = "

@@ -33,6 +33,7 @@ CURVES = {
     "geometric": lambda: Geometric(0.01, 50.0),
     "two_phase": lambda: TwoPhase(0.01, 0.1, 0.2),
     "piecewise": lambda: PiecewiseLinear([0.2, 0.5, 1.0], [0.01, 2.0, 18.0]),
+    "piecewise_falling": lambda: PiecewiseLinear([0.0, 0.4, 1.0], [1.0, 0.9, 0.0]),
     "linear": lambda: Linear(1.0, 0.0),
     "cosine": lambda: Cosine(0.01, 1.0),
     "sigmoid": lambda: Sigmoid(1.0, 0.01, steepness=6.0),
@@ -144,14 +145,12 @@ def test_vp_is_that_of_score_sde(x64):
 def test_noise_sequence(x64, name):
     """200 levels from 1 to 0.01, each by the formula of its name."""
     i = np.arange(200) / 199
-    if name == "sigmoid":
-        ends = np.array([[_sigmoid(5.0), 1.0], [_sigmoid(-5.0), 1.0]])
-        a, b = np.linalg.solve(ends, [1.0, 0.01])
     expected = {
         "geometric": lambda: np.geomspace(1, 0.01, 200),
         "affine": lambda: np.linspace(1, 0.01, 200),
         "cosine": lambda: 0.01 + 0.99 * (1 + np.cos(np.pi * i)) / 2,
-        "sigmoid": lambda: a * _sigmoid(-10 * (i - 0.5)) + b,
+        # From the odds 100 to their inverse.
+        "sigmoid": lambda: 1.01 / (1 + 100 ** (2 * i - 1)),
     }[name]()
     np.testing.assert_allclose(schedules.noise_sequence(name), expected, rtol=1e-12)
 
@@ -207,6 +206,9 @@ def test_inverse(x64, name):
 def test_inverse_of_a_flat_stretch_is_its_start(x64):
     schedule = PiecewiseLinear([0.0, 0.4, 0.6, 1.0], [0.0, 1.0, 1.0, 2.0])
     assert float(schedule.inverse(1.0)) == pytest.approx(0.4)
+    schedule = PiecewiseLinear([0.0, 0.4, 0.6, 1.0], [2.0, 1.0, 1.0, 0.0])
+    assert float(schedule.inverse(1.0)) == pytest.approx(0.4)
+    assert float(schedule.inverse(0.25)) == pytest.approx(0.9)
     with pytest.raises(ValueError, match="no inverse"):
         Constant(1.0).inverse(1.0)
 
@@ -251,8 +253,10 @@ def test_mistakes_are_named():
         Geometric(1.0, 0.5)
     with pytest.raises(ValueError, match="share of the time"):
         TwoPhase(0.01, 0.1, 1.5)
-    with pytest.raises(ValueError, match="never decrease"):
+    with pytest.raises(ValueError, match=r"never turn back; from index 1 .* \[2.0, 1"):
         PiecewiseLinear([0.0, 0.5, 1.0], [0.0, 2.0, 1.0])
+    with pytest.raises(ValueError, match="never turn back; from index 0"):
+        PiecewiseLinear([0.0, 0.5, 1.0], [1.0, 2.0, 1.0])
     with pytest.raises(ValueError, match="strictly increase"):
         PiecewiseLinear([0.0, 0.5, 0.5], [0.0, 1.0, 2.0])
     with pytest.raises(ValueError, match="one level a time"):

@@ -5,6 +5,8 @@ derivatives worked out by hand; the posterior mean of the mixture follows by den
 linear algebra.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -140,7 +142,8 @@ def test_process_is_as_published(x64, key, name):
     moves = name != "soft_mask"
     x0 = np.random.default_rng(1).normal(size=SIZE)
 
-    @jax.jit
+    # It runs three times: nothing is gained by optimising it.
+    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
     def everything(t, x0, noise_key):
         x, eta = process.perturb(t, x0, key=noise_key)
         x0_hat = oracle.posterior_mean(process, t, x)

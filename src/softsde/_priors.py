@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ._checks import check_samples
+from ._choose import evenly_spaced
 from ._types import Key, Sample, Scalar
 from .processes import Process
 
@@ -185,8 +186,7 @@ def _components(owner, process, data, rank, max_samples) -> _Components:
     if len(data) < 2:
         raise ValueError(f"`{owner}` needs at least two samples, got {len(data)}.")
     check_samples(owner, data)
-    chosen = np.linspace(0, len(data) - 1, min(len(data), max_samples)).astype(int)
-    clean = jnp.asarray(np.asarray(data)[chosen])
+    clean = jnp.asarray(evenly_spaced(data, max_samples))
     corrupt = eqx.filter_jit(jax.vmap(lambda x: process.apply(process.t1, x)))
     ended = np.asarray(corrupt(clean), np.float64)
     if not np.isfinite(ended).all():

@@ -22,7 +22,13 @@ def told(sampler, t, process=None, losses=None):
     t = jnp.asarray(t)
     losses = jnp.asarray(profile(np.asarray(t))) if losses is None else losses
     each = BatchLosses(losses, t, jnp.ones_like(t))
-    return sampler.update(ss.ve() if process is None else process, each)
+    return update(sampler, ss.ve() if process is None else process, each)
+
+
+# Jitted, for many small steps would be compiled one by one.
+update = eqx.filter_jit(lambda sampler, process, each: sampler.update(process, each))
+chances = eqx.filter_jit(lambda sampler: sampler.probabilities)
+draw = eqx.filter_jit(lambda sampler, n, key: sampler.draw(ss.ve(), n, key=key))
 
 
 @pytest.fixture
@@ -42,10 +48,10 @@ def probabilities():
 
 def test_bins_have_the_root_mean_square_of_the_loss(sampler):
     # The midpoints of forty parts of a bin: their mean square is off by 1e-3 of itself.
-    np.testing.assert_allclose(sampler.probabilities, probabilities(), rtol=2e-3)
+    np.testing.assert_allclose(chances(sampler), probabilities(), rtol=2e-3)
     # Times have this density, and the weights are its inverse.
-    times, weights = sampler.draw(ss.ve(), 200_000, key=jax.random.key(1))
-    p = np.asarray(sampler.probabilities)
+    times, weights = draw(sampler, 200_000, jax.random.key(1))
+    p = np.asarray(chances(sampler))
     counts = np.histogram(times, BINS, (0, 1))[0]
     z = (counts - 200_000 * p) / np.sqrt(200_000 * p * (1 - p))
     assert np.abs(z).max() < 4
@@ -67,7 +73,7 @@ def test_the_weighted_mean_is_unbiased_and_of_less_variance(sampler):
     means = np.asarray(jax.jit(jax.vmap(mean))(keys))
     edges = np.linspace(0, 1, BINS + 1)
     squares = (7 / (1 - np.exp(-7))) ** 2 * -np.diff(np.exp(-14 * edges)) / 14
-    p = np.asarray(sampler.probabilities)
+    p = np.asarray(chances(sampler))
     variance = (np.sum(squares / (BINS * p)) - 1) / batch
     uniform = (squares.sum() - 1) / batch
     assert variance < 0.15 * uniform
@@ -87,7 +93,7 @@ def test_spread_times_integrate_the_density_better(sampler):
     keys = jax.random.split(jax.random.key(3), 500)
     errors = {}
     for name, each in (("independent", sampler), ("spread", even)):
-        drawn = jax.vmap(lambda k, each=each: each.draw(ss.ve(), 32, key=k)[1])(keys)
+        drawn = jax.vmap(lambda k, each=each: draw(each, 32, k)[1])(keys)
         means = np.asarray(drawn).mean(1)
         assert abs(means.mean() - 1) < 4 * means.std() / np.sqrt(500)
         errors[name] = means.std()
@@ -97,11 +103,11 @@ def test_spread_times_integrate_the_density_better(sampler):
 def test_times_are_uniform_until_every_bin_was_seen_ten_times(x64):
     sampler = ImportanceTimes(2)
     sampler = told(sampler, [0.1] * 30 + [0.9] * 9)
-    np.testing.assert_array_equal(sampler.probabilities, [0.5, 0.5])
+    np.testing.assert_array_equal(chances(sampler), [0.5, 0.5])
     sampler = told(sampler, [0.9])
     roots = profile(np.array([0.1, 0.9]))
     expected = 0.9 * roots / roots.sum() + 0.05
-    np.testing.assert_allclose(sampler.probabilities, expected, rtol=1e-12)
+    np.testing.assert_allclose(chances(sampler), expected, rtol=1e-12)
 
 
 def test_the_past_is_forgotten_at_the_given_rate(x64):
@@ -112,7 +118,7 @@ def test_the_past_is_forgotten_at_the_given_rate(x64):
     past = 1 - 0.95**100
     mean = (0.95**7 * past + 4 * (1 - 0.95**7)) / (0.95**7 * past + 1 - 0.95**7)
     expected = np.sqrt(mean) / (1 + np.sqrt(mean))
-    assert float(later.probabilities[0]) == pytest.approx(expected, rel=1e-10)
+    assert float(chances(later)[0]) == pytest.approx(expected, rel=1e-10)
 
 
 def test_it_serves_a_batch_on_the_times_of_its_process(x64, key):
@@ -123,15 +129,20 @@ def test_it_serves_a_batch_on_the_times_of_its_process(x64, key):
     x0 = jax.random.normal(key, (64, 3))
     loss = ss.losses.CleanPrediction()
     denoiser = lambda t, x: t * x
-    each = batch_losses(loss, denoiser, process, x0, key=key, times=sampler)
-    assert 0.2 <= float(each.times.min()) and float(each.times.max()) < 1
-    drawn, weights = sampler.draw(process, 64, key=jax.random.split(key)[0])
-    np.testing.assert_array_equal(each.times, drawn)
-    keys = jax.random.split(jax.random.split(key)[1], 64)
     one = lambda x, t, k: loss(denoiser, process, x, t, key=k)
-    expected = jax.vmap(one)(x0, drawn, keys)
+
+    @jax.jit
+    def everything(x0, key):
+        each = batch_losses(loss, denoiser, process, x0, key=key, times=sampler)
+        time_key, sample_key = jax.random.split(key)
+        drawn = sampler.draw(process, 64, key=time_key)
+        keys = jax.random.split(sample_key, 64)
+        return each, each.mean, drawn, jax.vmap(one)(x0, drawn[0], keys)
+
+    each, total, (drawn, weights), expected = everything(x0, key)
+    assert 0.2 <= float(each.times.min()) and float(each.times.max()) < 1
+    np.testing.assert_array_equal(each.times, drawn)
     np.testing.assert_allclose(each.losses, expected, rtol=1e-12)
-    total = ss.losses.batch_loss(loss, denoiser, process, x0, key=key, times=sampler)
     mean = np.mean(np.asarray(weights) * np.asarray(expected))
     assert float(total) == pytest.approx(mean, rel=1e-12)
 

@@ -20,9 +20,10 @@ def soft_mask(
 ) -> Process:
     r"""The paper's other process: a growing mask plus a little noise.
 
-    The noise is that of [`softsde.soft_blur`][]: it grows while `t` runs to
-    `noise_fraction`, then holds while the mask grows, pixel by pixel. (*Soft* as in
-    Soft Diffusion: the edge is sharp unless `width` is given.)
+    The mask is the paper's, sharp and growing pixel by pixel. (*Soft* as in Soft
+    Diffusion.) The noise is that of [`softsde.soft_blur`][]: it grows while `t` runs to
+    `noise_fraction`, then holds while the mask grows. This course, and the even growth
+    up to a full mask, are choices of this library.
 
     A sharp mask jumps, so it has neither a velocity nor a drift: sample it in control
     form, the default, and train it with a loss that asks for what the next step

@@ -32,7 +32,7 @@ CORE = (
 # These know nothing of processes: they could serve any other project.
 APART = ("nn", "data", "metrics", "train", "plotting")
 # And these serve every room, so they import none.
-HELPERS = ("_checks", "_types")
+HELPERS = ("_checks", "_choose", "_types")
 
 # What `import softsde` must not bring in: they are slow, or not core dependencies.
 LAZY = {"grain", "orbax", "matplotlib", "scipy", "sklearn", "tyro", "PIL"}

@@ -33,11 +33,14 @@ from ._time_grids import (
 from .parametrisations import Denoiser as Denoiser, convert as convert
 from .processes import (
     Process as Process,
+    blurring_diffusion as blurring_diffusion,
     cold as cold,
     cosine_vp as cosine_vp,
     edm as edm,
+    heat_dissipation as heat_dissipation,
     rectified_flow as rectified_flow,
     soft_blur as soft_blur,
+    soft_mask as soft_mask,
     subvp as subvp,
     ve as ve,
     vp as vp,

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ._checks import check_samples, concrete
+from ._choose import evenly_spaced
 from ._types import Key, Sample, Scalar
 from .processes import Process
 
@@ -91,7 +92,7 @@ class GaussianPrior(AbstractPrior):
         The factors are orthogonal, so the covariance is diagonal in their basis.
         """
         rank = self.factors.shape[0]
-        flat = self.factors.reshape(rank, -1)
+        flat = self.factors.reshape(rank, x.size)
         difference = (x - self.mean).reshape(-1)
         variances = jnp.sum(flat**2, axis=1)
         along = flat @ difference
@@ -162,7 +163,8 @@ class EmpiricalPrior(AbstractPrior):
     def log_prob(self, x: Sample) -> Scalar:
         r"""Log density at `x`, a mixture of Gaussians; needs $\sigma_T > 0$."""
         difference = (x - self.mean).reshape(-1)
-        along = self.directions.reshape(self.directions.shape[0], -1) @ difference
+        rank = self.directions.shape[0]
+        along = self.directions.reshape(rank, x.size) @ difference
         across = jnp.sum(difference**2) - jnp.sum(along**2)
         gaps = jnp.sum((along[None] - self.coordinates) ** 2, axis=1)
         exponents = -0.5 * (across + gaps) / self.sigma**2
@@ -184,8 +186,7 @@ def _components(owner, process, data, rank, max_samples) -> _Components:
     if len(data) < 2:
         raise ValueError(f"`{owner}` needs at least two samples, got {len(data)}.")
     check_samples(owner, data)
-    chosen = np.linspace(0, len(data) - 1, min(len(data), max_samples)).astype(int)
-    clean = jnp.asarray(np.asarray(data)[chosen])
+    clean = jnp.asarray(evenly_spaced(data, max_samples))
     corrupt = eqx.filter_jit(jax.vmap(lambda x: process.apply(process.t1, x)))
     ended = np.asarray(corrupt(clean), np.float64)
     if not np.isfinite(ended).all():

@@ -145,3 +145,13 @@ def test_mistakes_are_named(as_a_user):
     for weights in ([0.5, 0.6], [1.5, -0.5]):
         with pytest.raises(ValueError, match="with the sum 1"):
             Mix(Fade(), Scale(), weights=weights)
+
+
+def test_members_made_for_different_shapes_are_refused():
+    blur, mask = HeatBlur((4, 4, 1)), SoftMask((4, 4))
+    for combine in (Compose, lambda *c: Mix(*c, weights=[0.5, 0.5])):
+        with pytest.raises(
+            ValueError, match=r"different shapes, \[\(4, 4\), \(4, 4, 1"
+        ):
+            combine(blur, mask)
+    assert Compose(Fade(), blur).structure.shape == (4, 4, 1)

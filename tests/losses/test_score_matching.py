@@ -133,6 +133,9 @@ def test_implicit_score_matching_is_hyvarinens(process, key):
 
 
 def test_mistakes_are_named(as_a_user, key):
+    with pytest.raises(TypeError, match="the denoiser, which returns int32"):
+        integers = lambda t, x: jnp.round(x).astype(jnp.int32)
+        ImplicitScoreMatching()(integers, ss.ve(), jnp.zeros(2), 0.5, key=key)
     silent = ss.cold(Skew(), ss.schedules.Linear())
     with pytest.raises(ValueError, match="`ImplicitScoreMatching` divides by sigma"):
         ImplicitScoreMatching()(lambda t, x: x, silent, jnp.zeros(2), 0.5, key=key)
@@ -140,3 +143,44 @@ def test_mistakes_are_named(as_a_user, key):
         SlicedScoreMatching(projections=0)
     with pytest.raises(ValueError, match="directions='sphere'"):
         SlicedScoreMatching(directions="sphere")  # pyright: ignore
+
+
+def cut_off():
+    """Denoisers that look at `x` through steps, with their names."""
+    steps = {
+        "rounding": lambda t, x: jnp.round(3 * x),
+        "comparison": lambda t, x: jnp.where(x > 0, 1.0, -1.0),
+        "stop_gradient": lambda t, x: jax.lax.stop_gradient(jnp.tanh(x)),
+        "argmax": lambda t, x: jnp.eye(2)[jnp.argmax(x)],
+        "under jit": jax.jit(lambda t, x: jnp.floor(x) * t),
+    }
+    return steps.items()
+
+
+@pytest.mark.parametrize("loss", [ImplicitScoreMatching(), SlicedScoreMatching()])
+def test_a_network_without_a_derivative_is_refused(key, loss):
+    """When traced, before any compute; a plain step function passes for a constant."""
+    process = ss.ve(0.2, 1.5)
+
+    def traced(denoiser):
+        run = lambda x, key: loss(denoiser, process, x, 0.5, key=key)
+        return jax.eval_shape(
+            jax.vmap(run), jnp.zeros((3, 2)), jax.random.split(key, 3)
+        )
+
+    for name, denoiser in cut_off():
+        with pytest.raises(ValueError, match=r"derivatives of the denoiser"):
+            traced(denoiser)
+            pytest.fail(name)
+    # A residual adds x, so the denoiser has a derivative, and its network none.
+    network = lambda t, x, *, key=None: jnp.round(x)
+    with pytest.raises(ValueError, match=r"derivatives of the network.*stop_gradient"):
+        traced(ss.Denoiser(network, process))
+    # What does not look at x is a constant, and what looks at it smoothly is welcome.
+    for denoiser in (
+        lambda t, x: jnp.ones(2) * t,
+        jax.jit(lambda t, x: jnp.ones(2) * t),
+        lambda t, x: jax.nn.relu(x) + jnp.round(x),
+        jax.checkpoint(lambda t, x: jax.nn.silu(x)),
+    ):
+        traced(denoiser)

@@ -16,7 +16,7 @@ SHAPE = (3, 2, 1)
 def process(x64):
     return ss.Process(
         ss.corruptions.GaussianBlur(SHAPE, 4),
-        ss.schedules.Geometric(0.4, 2.0),
+        ss.schedules.Geometric(0.3, 2.0),
         ss.schedules.Geometric(0.1, 0.6),
     )
 

@@ -271,7 +271,9 @@ def test_cold_has_no_noise(x64, key):
 
 
 def test_mistakes_are_named(x64):
-    with pytest.raises(ValueError, match=r"`snr` needs C_t = alpha_t I.*`Shear`"):
+    with pytest.raises(
+        ValueError, match=r"`snr` needs .* diagonal in a basis, got `Shear`"
+    ):
         shear().snr(0.5)
     with pytest.raises(ValueError, match="`classical_sde` needs"):
         ss.processes.classical_sde(shear(), 0.5)

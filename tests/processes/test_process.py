@@ -117,3 +117,74 @@ def test_mistakes_are_named(as_a_user):
     silent = ss.Process(blur, constant, ss.schedules.Constant(0.0))
     with pytest.raises(ValueError, match=r"divides by sigma.*sigma\(0.0\) = 0.0"):
         silent.require_noise("Sampling")
+
+
+def by(corruption, levels, **options):
+    return ss.Process(corruption, levels, ss.schedules.Constant(0.1), **options)
+
+
+def test_a_process_that_does_not_start_clean_is_refused(x64, as_a_user):
+    """With what is lost: of white noise, the root mean square of what is missing."""
+    sc, line = ss.corruptions, ss.schedules.Linear
+    # Levels run the wrong way; a quarter is gone already.
+    with pytest.raises(ValueError, match=r"level is 0.0, where `Scale`.*by 100%"):
+        by(sc.Scale(), line(0.0, 1.0))
+    with pytest.raises(ValueError, match=r"`Fade` .* by 25% .* is the level 0.0"):
+        by(sc.Fade(), line(0.25, 1.0))
+    # One of four pixels is a half of the root mean square.
+    with pytest.raises(ValueError, match=r"`CenterMask` changes a sample by 50%"):
+        by(sc.CenterMask((2, 2)), line(0.25, 1.0))
+    # By its dense matrix: no basis, hence a trial.
+    blur = sc.GaussianBlur((3,), 1)
+    centre, edge = np.array([1.0, np.exp(-0.5 / 0.8**2)]) / (
+        1 + 2 * np.exp(-0.5 / 0.8**2)
+    )
+    matrix = centre * np.eye(3) + edge * (np.eye(3, k=1) + np.eye(3, k=-1))
+    noise = np.random.default_rng(0).normal(size=3)
+    change = np.linalg.norm(matrix @ noise - noise) / np.linalg.norm(noise)
+    with pytest.raises(ValueError, match=rf"`GaussianBlur` .* by {change:.0%} of"):
+        by(blur, line(0.8, 3.0))
+    # A function that nobody has said anything about is tried as well.
+    double = sc.FunctionCorruption(lambda theta, x: (2 + theta) * x, (3,))
+    with pytest.raises(ValueError, match=r"`FunctionCorruption` .* by 100% of"):
+        by(double, line(0.0, 1.0))
+    # Neither basis nor shape: by how far the level has gone.
+    with pytest.raises(ValueError, match="`Desaturate`"):
+        by(sc.Desaturate((0.8, 0.2)), line(0.4, 1.0))
+    by(sc.Desaturate((0.8, 0.2)), line(0.0, 1.0))
+    by(sc.Fade(), line(0.25, 1.0), clean_start=False)
+
+
+def test_a_late_start_is_clean_if_time_zero_was():
+    ss.rectified_flow(t0=0.3)
+    fade, line = ss.corruptions.Fade(), ss.schedules.Linear
+    by(fade, line(0.0, 1.0), t0=0.3)
+    with pytest.raises(ValueError, match="C_t = I at its start"):
+        by(fade, line(0.1, 1.0), t0=0.3)
+    # A hundredth of a pixel is a blur that does nothing.
+    by(ss.corruptions.GaussianBlur((8,)), line(0.01, 0.4))
+
+
+def test_a_traced_start_passes_and_a_known_one_is_seen_under_jit():
+    def start(level):
+        levels = ss.schedules.PiecewiseLinear([0.0, 1.0], jnp.stack([level, level + 1]))
+        return by(ss.corruptions.HeatBlur((4,)), levels).sigma(0.5)
+
+    jax.jit(start)(jnp.float32(3.0))
+    jax.grad(start)(jnp.float32(3.0))
+    with pytest.raises(ValueError, match="C_t = I at its start"):
+        jax.jit(lambda: by(ss.corruptions.Fade(), ss.schedules.Linear(0.9, 1.0)))()
+    silent = ss.cold(ss.corruptions.Fade(), ss.schedules.Linear())
+
+    @jax.jit
+    def loss(x):
+        weighted = ss.losses.SoftScoreMatching("inverse_variance")
+        return weighted(lambda t, x: x, silent, x, 0.5, key=jax.random.key(0))
+
+    with pytest.raises(ValueError, match="'inverse_variance' divides by sigma"):
+        loss(jnp.ones(3))
+
+
+def test_levels_that_leave_the_range_are_refused():
+    with pytest.raises(ValueError, match=r"at time 1.0: `CenterMask` got the level 18"):
+        by(ss.corruptions.CenterMask((4, 4)), ss.schedules.Linear(0.0, 18.0))

@@ -11,6 +11,8 @@ from softsde import schedules
 from softsde.schedules import (
     EDM,
     VP,
+    BoundedCosineVP,
+    BoundedCosineVPSignal,
     Constant,
     Cosine,
     CosineVP,
@@ -31,6 +33,7 @@ CURVES = {
     "geometric": lambda: Geometric(0.01, 50.0),
     "two_phase": lambda: TwoPhase(0.01, 0.1, 0.2),
     "piecewise": lambda: PiecewiseLinear([0.2, 0.5, 1.0], [0.01, 2.0, 18.0]),
+    "piecewise_falling": lambda: PiecewiseLinear([0.0, 0.4, 1.0], [1.0, 0.9, 0.0]),
     "linear": lambda: Linear(1.0, 0.0),
     "cosine": lambda: Cosine(0.01, 1.0),
     "sigmoid": lambda: Sigmoid(1.0, 0.01, steepness=6.0),
@@ -41,6 +44,8 @@ CURVES = {
     "constant_beta": lambda: VP(3.0, 3.0),
     "cosine_vp_signal": lambda: CosineVPSignal(),
     "cosine_vp": lambda: CosineVP(),
+    "bounded_signal": lambda: BoundedCosineVPSignal(-10.0, 8.0),
+    "bounded": lambda: BoundedCosineVP(-10.0, 8.0),
     "time_warp": lambda: TimeWarp(
         Geometric(0.01, 50.0), TimeWarp(Linear(1.0, 0.2), Cosine(0.0, 1.0))
     ),
@@ -67,6 +72,12 @@ def _alpha_bar(t, s=0.008):
     return f(t) / f(0)
 
 
+def _log_snr(t, least=-10.0, greatest=8.0):
+    """The cosine schedule by its log signal-to-noise ratio, from 8 to -10."""
+    first, last = np.arctan(np.exp(-greatest / 2)), np.arctan(np.exp(-least / 2))
+    return -2 * np.log(np.tan(first + (last - first) * t))
+
+
 # As their papers write them.
 FORMULAS = {
     "linear": lambda t: 1 - t,
@@ -79,6 +90,8 @@ FORMULAS = {
     "constant_beta": lambda t: np.sqrt(1 - np.exp(-3 * t)),
     "cosine_vp_signal": lambda t: np.sqrt(_alpha_bar(t)),
     "cosine_vp": lambda t: np.sqrt(1 - _alpha_bar(t)),
+    "bounded_signal": lambda t: np.sqrt(_sigmoid(_log_snr(t))),
+    "bounded": lambda t: np.sqrt(_sigmoid(-_log_snr(t))),
     "time_warp": lambda t: 0.01 * 5000 ** (1 - 0.8 * (1 - np.cos(np.pi * t)) / 2),
 }
 
@@ -132,14 +145,12 @@ def test_vp_is_that_of_score_sde(x64):
 def test_noise_sequence(x64, name):
     """200 levels from 1 to 0.01, each by the formula of its name."""
     i = np.arange(200) / 199
-    if name == "sigmoid":
-        ends = np.array([[_sigmoid(5.0), 1.0], [_sigmoid(-5.0), 1.0]])
-        a, b = np.linalg.solve(ends, [1.0, 0.01])
     expected = {
         "geometric": lambda: np.geomspace(1, 0.01, 200),
         "affine": lambda: np.linspace(1, 0.01, 200),
         "cosine": lambda: 0.01 + 0.99 * (1 + np.cos(np.pi * i)) / 2,
-        "sigmoid": lambda: a * _sigmoid(-10 * (i - 0.5)) + b,
+        # From the odds 100 to their inverse.
+        "sigmoid": lambda: 1.01 / (1 + 100 ** (2 * i - 1)),
     }[name]()
     np.testing.assert_allclose(schedules.noise_sequence(name), expected, rtol=1e-12)
 
@@ -195,6 +206,9 @@ def test_inverse(x64, name):
 def test_inverse_of_a_flat_stretch_is_its_start(x64):
     schedule = PiecewiseLinear([0.0, 0.4, 0.6, 1.0], [0.0, 1.0, 1.0, 2.0])
     assert float(schedule.inverse(1.0)) == pytest.approx(0.4)
+    schedule = PiecewiseLinear([0.0, 0.4, 0.6, 1.0], [2.0, 1.0, 1.0, 0.0])
+    assert float(schedule.inverse(1.0)) == pytest.approx(0.4)
+    assert float(schedule.inverse(0.25)) == pytest.approx(0.9)
     with pytest.raises(ValueError, match="no inverse"):
         Constant(1.0).inverse(1.0)
 
@@ -239,8 +253,10 @@ def test_mistakes_are_named():
         Geometric(1.0, 0.5)
     with pytest.raises(ValueError, match="share of the time"):
         TwoPhase(0.01, 0.1, 1.5)
-    with pytest.raises(ValueError, match="never decrease"):
+    with pytest.raises(ValueError, match=r"never turn back; from index 1 .* \[2.0, 1"):
         PiecewiseLinear([0.0, 0.5, 1.0], [0.0, 2.0, 1.0])
+    with pytest.raises(ValueError, match="never turn back; from index 0"):
+        PiecewiseLinear([0.0, 0.5, 1.0], [1.0, 2.0, 1.0])
     with pytest.raises(ValueError, match="strictly increase"):
         PiecewiseLinear([0.0, 0.5, 0.5], [0.0, 1.0, 2.0])
     with pytest.raises(ValueError, match="one level a time"):

@@ -7,6 +7,7 @@ to the process.
 
 from ._base import AbstractCorruption as AbstractCorruption
 from ._center_mask import CenterMask as CenterMask
+from ._combination import AbstractCombination as AbstractCombination
 from ._compose import Compose as Compose
 from ._desaturate import Desaturate as Desaturate
 from ._diagonal import AbstractDiagonalCorruption as AbstractDiagonalCorruption

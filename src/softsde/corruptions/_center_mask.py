@@ -51,7 +51,7 @@ class CenterMask(AbstractDiagonalCorruption):
 
     @property
     def structure(self) -> Structure:
-        return mask_structure(differentiable=False)
+        return mask_structure(self.shape, differentiable=False)
 
     def eigenvalues(self, theta: ScalarLike) -> Float[Array, "..."]:
         theta = jnp.asarray(theta)

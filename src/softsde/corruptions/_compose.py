@@ -3,16 +3,15 @@
 import functools
 import operator
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._types import Sample, ScalarLike
-from ._base import AbstractCorruption, multiply_in_basis, working_dtype
-from ._members import basis_member, check_members
+from ._base import AbstractCorruption
+from ._combination import AbstractCombination, check_members
 from ._structure import Structure, common_structure
 
 
-class Compose(AbstractCorruption):
+class Compose(AbstractCombination):
     r"""Corruptions one after the other, $C(\theta) = C_n(\theta) \cdots C_1(\theta)$.
 
     The first one given acts first, and all get the same level; wrap those that count
@@ -50,11 +49,7 @@ class Compose(AbstractCorruption):
     def structure(self) -> Structure:
         return common_structure([m.structure for m in self.members], product=True)
 
-    def apply(self, theta: ScalarLike, x: Sample) -> Sample:
-        self.check_level(theta)
-        if self.structure.basis is not None:
-            theta = jnp.asarray(theta, working_dtype(x))
-            return multiply_in_basis(self, self.eigenvalues(theta), x)
+    def apply_members(self, theta: ScalarLike, x: Sample) -> Sample:
         for member in self.members:
             x = member.apply(theta, x)
         return x
@@ -67,13 +62,5 @@ class Compose(AbstractCorruption):
             x = member.adjoint(theta, x)
         return x
 
-    def to_basis(self, x: Sample) -> Sample:
-        return basis_member(self, self.members).to_basis(x)
-
-    def from_basis(self, coefficients: Sample) -> Sample:
-        return basis_member(self, self.members).from_basis(coefficients)
-
-    def eigenvalues(self, theta: ScalarLike) -> Float[Array, "..."]:
-        basis_member(self, self.members)
-        values = [member.eigenvalues(theta) for member in self.members]
+    def combine(self, values: list[Float[Array, "..."]]) -> Float[Array, "..."]:
         return functools.reduce(operator.mul, values)

@@ -26,7 +26,8 @@ class Downsample(AbstractCorruption):
     `factors` that does not exceed it. So a level schedule may run smoothly, geometric
     say, while $C(\theta)$ jumps at each factor. $C(\theta)$ is the orthogonal
     projection onto images that are constant on blocks: what down-sampling keeps, at the
-    original size. Levels commute when each factor divides the next.
+    original size. That is pixelation too, which is not another corruption but another
+    name for this one. Levels commute when each factor divides the next.
 
     !!! example
 
@@ -80,6 +81,7 @@ class Downsample(AbstractCorruption):
             differentiable=False,
             level_range=(1.0, float(self.factors[-1])),
             identity_level=1.0,
+            shape=self.shape,
         )
 
     def apply(self, theta: ScalarLike, x: Sample) -> Sample:

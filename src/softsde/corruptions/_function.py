@@ -1,5 +1,6 @@
 """Any function that is linear in the sample, as a corruption."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -111,7 +112,7 @@ class FunctionCorruption(AbstractCorruption):
 
     @property
     def structure(self) -> Structure:
-        return self.promises
+        return dataclasses.replace(self.promises, shape=self.shape)
 
     def apply(self, theta: ScalarLike, x: Sample) -> Sample:
         check_shape("FunctionCorruption", self.shape, x.shape)

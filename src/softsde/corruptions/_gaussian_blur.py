@@ -155,6 +155,7 @@ class GaussianBlur(AbstractCorruption):
             differentiable=True,
             level_range=(0.0, None),
             identity_level=0.0,
+            shape=self.shape,
         )
 
     def apply(self, theta: ScalarLike, x: Sample) -> Sample:

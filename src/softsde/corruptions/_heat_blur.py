@@ -61,6 +61,7 @@ class HeatBlur(AbstractDiagonalCorruption):
             differentiable=True,
             level_range=(0.0, None),
             identity_level=0.0,
+            shape=self.shape,
         )
 
     def eigenvalues(self, theta: ScalarLike) -> Float[Array, "..."]:

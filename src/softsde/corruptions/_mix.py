@@ -9,12 +9,12 @@ from jaxtyping import Array, Float
 
 from .._checks import concrete
 from .._types import Sample, ScalarLike
-from ._base import AbstractCorruption, multiply_in_basis, working_dtype
-from ._members import basis_member, check_members
+from ._base import AbstractCorruption, working_dtype
+from ._combination import AbstractCombination, check_members
 from ._structure import Structure, common_structure
 
 
-class Mix(AbstractCorruption):
+class Mix(AbstractCombination):
     r"""A convex combination, $C(\theta) = \sum_i w_i\, C_i(\theta)$.
 
     All members get the same level; wrap those that count differently in
@@ -66,30 +66,17 @@ class Mix(AbstractCorruption):
     def structure(self) -> Structure:
         return common_structure([m.structure for m in self.members], product=False)
 
-    def apply(self, theta: ScalarLike, x: Sample) -> Sample:
-        self.check_level(theta)
-        if self.structure.basis is not None:
-            theta = jnp.asarray(theta, working_dtype(x))
-            return multiply_in_basis(self, self.eigenvalues(theta), x)
+    def apply_members(self, theta: ScalarLike, x: Sample) -> Sample:
         return self._sum([m.apply(theta, x) for m in self.members], x)
 
     def adjoint(self, theta: ScalarLike, x: Sample) -> Sample:
         self.check_level(theta)
         return self._sum([m.adjoint(theta, x) for m in self.members], x)
 
-    def to_basis(self, x: Sample) -> Sample:
-        return basis_member(self, self.members).to_basis(x)
-
-    def from_basis(self, coefficients: Sample) -> Sample:
-        return basis_member(self, self.members).from_basis(coefficients)
-
-    def eigenvalues(self, theta: ScalarLike) -> Float[Array, "..."]:
-        basis_member(self, self.members)
-        theta = jnp.asarray(theta)
-        weights = self.weights.astype(theta.dtype)
-        pairs = zip(weights, self.members, strict=True)
-        values = [w * member.eigenvalues(theta) for w, member in pairs]
-        return functools.reduce(operator.add, values)
+    def combine(self, values: list[Float[Array, "..."]]) -> Float[Array, "..."]:
+        weights = self.weights.astype(values[0].dtype)
+        pairs = zip(weights, values, strict=True)
+        return functools.reduce(operator.add, [w * value for w, value in pairs])
 
     def _sum(self, parts: list[Sample], x: Sample) -> Sample:
         dtype = working_dtype(x)

@@ -57,6 +57,7 @@ class MotionBlur(AbstractDiagonalCorruption):
             differentiable=True,
             level_range=(0.0, None),
             identity_level=0.0,
+            shape=self.shape,
         )
 
     def eigenvalues(self, theta: ScalarLike) -> Float[Array, "..."]:

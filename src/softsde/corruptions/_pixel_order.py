@@ -52,7 +52,7 @@ def check_grow(owner: str, grow: str) -> None:
         )
 
 
-def mask_structure(*, differentiable: bool) -> Structure:
+def mask_structure(shape: tuple[int, ...], *, differentiable: bool) -> Structure:
     """What every mask promises whose level is the fraction that is gone."""
     return Structure(
         basis="pixel",
@@ -60,4 +60,5 @@ def mask_structure(*, differentiable: bool) -> Structure:
         differentiable=differentiable,
         level_range=(0.0, 1.0),
         identity_level=0.0,
+        shape=shape,
     )

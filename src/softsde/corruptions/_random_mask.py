@@ -50,7 +50,7 @@ class RandomMask(AbstractDiagonalCorruption):
 
     @property
     def structure(self) -> Structure:
-        return mask_structure(differentiable=False)
+        return mask_structure(self.shape, differentiable=False)
 
     def eigenvalues(self, theta: ScalarLike) -> Float[Array, "..."]:
         theta = jnp.asarray(theta)

@@ -74,6 +74,7 @@ class Relevel(AbstractCorruption):
             differentiable=False if jumps else self.differentiable,
             level_range=self.level_range,
             identity_level=self.identity_level,
+            shape=inner.shape,
         )
 
     def apply(self, theta: ScalarLike, x: Sample) -> Sample:

@@ -79,7 +79,7 @@ class SoftMask(AbstractDiagonalCorruption):
 
     @property
     def structure(self) -> Structure:
-        return mask_structure(differentiable=True)
+        return mask_structure(self.shape, differentiable=True)
 
     def eigenvalues(self, theta: ScalarLike) -> Float[Array, "..."]:
         theta = jnp.asarray(theta)

@@ -98,6 +98,7 @@ class SpectralFilter(AbstractDiagonalCorruption):
             differentiable=self.differentiable,
             level_range=self.level_range,
             identity_level=self.identity_level,
+            shape=self.shape,
         )
 
     def eigenvalues(self, theta: ScalarLike) -> Float[Array, "..."]:

@@ -38,6 +38,8 @@ class Structure:
     level_range: Range = (None, None)
     #: A level at which $C(\theta) = I$, where one is known.
     identity_level: float | None = None
+    #: The shape of the samples that it was made for; `None` for any.
+    shape: tuple[int, ...] | None = None
 
     def __post_init__(self):
         low, high = self.level_range
@@ -75,6 +77,12 @@ def common_structure(members: list[Structure], *, product: bool) -> Structure:
     else:
         differentiable = False if False in promised else None
     identities = {member.identity_level for member in members}
+    shapes = {member.shape for member in members if member.shape is not None}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"These corruptions were made for samples of different shapes, "
+            f"{sorted(shapes)}. Make them all for one."
+        )
     return Structure(
         basis=basis,
         symmetric=known and all(m.symmetric for m in members),
@@ -83,6 +91,7 @@ def common_structure(members: list[Structure], *, product: bool) -> Structure:
         differentiable=differentiable,
         level_range=_intersection([member.level_range for member in members]),
         identity_level=identities.pop() if len(identities) == 1 else None,
+        shape=shapes.pop() if shapes else None,
     )
 
 

@@ -3,7 +3,13 @@
 Each loss takes one clean sample at one time; `batch_loss` draws the times and maps.
 """
 
-from ._batch import batch_loss as batch_loss, draw_times as draw_times
+from ._batch import (
+    BatchLosses as BatchLosses,
+    batch_loss as batch_loss,
+    batch_losses as batch_losses,
+    draw_times as draw_times,
+)
+from ._importance import ImportanceTimes as ImportanceTimes
 from ._members import (
     AnnealedDSM as AnnealedDSM,
     CleanPrediction as CleanPrediction,

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._checks import check_samples
+from .._choose import evenly_spaced
 from .._types import Scalar, ScalarLike
 from ..processes import Process
 from ..schedules._io import write_json
@@ -110,8 +111,7 @@ class RelativeWeight(eqx.Module):
                 f"`{owner}` needs at least two samples and two points, got "
                 f"{len(data)} and {points}."
             )
-        chosen = np.linspace(0, len(data) - 1, min(len(data), max_samples)).astype(int)
-        clean = np.asarray(data)[chosen]
+        clean = evenly_spaced(data, max_samples)
         centred = jnp.asarray(clean - clean.mean(axis=0))
         corrupt = eqx.filter_jit(
             lambda t, xs: jax.vmap(lambda x: process.apply(t, x))(xs)

@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 
 from .._types import DenoiserFn, Key, Sample, Scalar, ScalarLike
-from ..parametrisations._denoiser import call_denoiser
+from ..parametrisations._denoiser import Denoiser, call_denoiser
 from ..processes import Process
+from ._differentiable import require_differentiable
 from ._weights import Weight, weight_function
 
 
@@ -65,17 +66,38 @@ class AbstractScoreLoss(eqx.Module):
         - `key`: of the noise, the denoiser's dropout and the objective.
 
         **Returns:** a scalar.
+
+        **Raises:** `ValueError` for a process without noise at its start, or a denoiser
+        (or its network) whose derivative in `x` is known to be zero.
         """
         process.require_noise(f"`{type(self).__name__}`")
         weight = weight_function(self.weight, process)
         noise_key, dropout_key, objective_key = jax.random.split(key, 3)
         t = jnp.asarray(t, x0.dtype)
         x_t, _ = process.perturb(t, x0, key=noise_key)
+        self._require_differentiable(denoiser, t, x_t, dropout_key)
 
         def score(x: Sample) -> Sample:
             return process.score(t, x, call_denoiser(denoiser, t, x, dropout_key))
 
         return weight(t) * self.objective(score, x_t, key=objective_key)
+
+    def _require_differentiable(
+        self, denoiser: DenoiserFn, t: Scalar, x: Sample, key: Key
+    ) -> None:
+        owner = type(self).__name__
+
+        def called(x: Sample) -> Sample:
+            return call_denoiser(denoiser, t, x, key)
+
+        require_differentiable(owner, "the denoiser", called, x)
+        if isinstance(denoiser, Denoiser):
+            # The parametrisation may add `x`, which has a derivative of its own.
+            def network(x: Sample) -> Sample:
+                shown = denoiser.parametrisation.network_input(denoiser.process, t, x)
+                return denoiser.network(*shown, key=key)
+
+            require_differentiable(owner, "the network", network, x)
 
 
 class ImplicitScoreMatching(AbstractScoreLoss):

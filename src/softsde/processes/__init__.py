@@ -3,15 +3,20 @@
 One class, `Process`, and constructors that name its published members.
 """
 
+from ._blurring import (
+    blurring_diffusion as blurring_diffusion,
+    heat_dissipation as heat_dissipation,
+    soft_blur as soft_blur,
+)
 from ._classical import classical_sde as classical_sde
 from ._constructors import (
     cold as cold,
     cosine_vp as cosine_vp,
     edm as edm,
     rectified_flow as rectified_flow,
-    soft_blur as soft_blur,
     subvp as subvp,
     ve as ve,
     vp as vp,
 )
+from ._masking import soft_mask as soft_mask
 from ._process import Process as Process

@@ -1,8 +1,6 @@
 """The published processes by name: each a choice of operator and schedules, no code."""
 
-import numpy as np
-
-from ..corruptions import AbstractCorruption, GaussianBlur, Identity, Scale
+from ..corruptions import AbstractCorruption, Identity, Scale
 from ..schedules import (
     EDM,
     VP,
@@ -12,9 +10,7 @@ from ..schedules import (
     CosineVPSignal,
     Geometric,
     Linear,
-    PiecewiseLinear,
     SubVP,
-    TwoPhase,
     VPSignal,
 )
 from ._process import Process
@@ -169,37 +165,3 @@ def _late(owner: str, t0: float) -> float:
             "no noise, so no score to learn or to follow: begin a little later."
         )
     return t0
-
-
-def soft_blur(
-    shape: tuple[int, ...],
-    *,
-    levels: AbstractSchedule | None = None,
-    max_blur: float = 18.0,
-    sigma_min: float = 0.01,
-    sigma_max: float = 0.1,
-    noise_fraction: float = 0.2,
-    half_size: int | None = None,
-    padding: str = "zero",
-) -> Process:
-    r"""The paper's process: Gaussian blur plus a little noise (Section 4).
-
-    The noise grows geometrically from `sigma_min` to `sigma_max` while `t` runs to
-    `noise_fraction`, then holds while the blur runs.
-
-    **Arguments:**
-
-    - `shape`: of one image in [0, 1], `(height, width, channels)`.
-    - `levels`: standard deviation of the blur, in pixels, as a function of time. Chosen
-        from data by [`softsde.schedules.transport_schedule`][]; by default 32 points in
-        geometric progression up to `max_blur`, with no blur while the noise grows.
-    - `max_blur`: last standard deviation of that default (the paper's 18 at 32 pixels).
-    - `sigma_min`, `sigma_max`, `noise_fraction`: the noise.
-    - `half_size`, `padding`: of [`softsde.corruptions.GaussianBlur`][].
-    """
-    blur = GaussianBlur(shape, half_size, padding)  # pyright: ignore[reportArgumentType]
-    if levels is None:
-        # Below 0.3 pixels the kernel is a point: no time is spent there.
-        curve = np.concatenate([[0.01], np.geomspace(0.3, max_blur, 31)])
-        levels = PiecewiseLinear(np.linspace(noise_fraction, 1.0, 32), curve)
-    return Process(blur, levels, TwoPhase(sigma_min, sigma_max, noise_fraction))

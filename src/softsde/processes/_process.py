@@ -8,11 +8,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
+from jaxtyping import Array, Float
 
 from .._checks import concrete
 from .._types import Key, Sample, Scalar, ScalarLike
 from ..corruptions import AbstractCorruption, Identity, Scale
 from ..schedules import AbstractSchedule
+from ._start import check_levels, check_start
 
 
 class Process(eqx.Module):
@@ -32,6 +34,11 @@ class Process(eqx.Module):
         )
         x_t, eta = process.perturb(jnp.array(0.5), image, key=key)
         ```
+
+    $C_t$ starts at the identity. This is checked where it can be told: what
+    `corruption` does at the first level, at `t0` or at 0, must leave white noise within
+    5 % of itself. `clean_start=False` is for who means otherwise, say for data that
+    were never seen uncorrupted.
     """
 
     corruption: AbstractCorruption
@@ -39,6 +46,7 @@ class Process(eqx.Module):
     noise: AbstractSchedule
     t0: float = eqx.field(static=True, default=0.0)
     t1: float = eqx.field(static=True, default=1.0)
+    clean_start: bool = eqx.field(static=True, default=True)
 
     def __check_init__(self):
         for name, kind in (
@@ -57,6 +65,9 @@ class Process(eqx.Module):
                 f"`Process` needs `t0` < `t1`, got {self.t0} and {self.t1}: the "
                 "process corrupts as time grows."
             )
+        check_levels(self.corruption, self.levels, (self.t0, self.t1))
+        if self.clean_start:
+            check_start(self.corruption, self.levels, self.t0, self.t1)
 
     # The two paths that drive everything.
 
@@ -103,16 +114,25 @@ class Process(eqx.Module):
         self.require_scaling("`signal`")
         return self.apply(t, jnp.ones_like(jnp.asarray(t)))
 
-    def snr(self, t: ScalarLike) -> Scalar:
-        r"""The signal-to-noise ratio $\alpha_t^2 / \sigma_t^2$ of a scaling.
+    def snr(self, t: ScalarLike) -> Float[Array, "..."]:
+        r"""The signal-to-noise ratio $\alpha_t^2 / \sigma_t^2$ for data of variance 1.
 
-        For data of unit variance. A blur or a mask weakens each component by a factor
-        of its own: it has a ratio for each of them and none for the sample.
+        A corruption that is diagonal in a basis weakens each component by a factor
+        $\alpha_t$ of its own: the eigenvalues of $C_t$.
 
-        **Raises:** `ValueError` for a corruption that is no scaling.
+        **Returns:** a scalar for a scaling; for any other an array shaped like the
+        sample, one ratio a component, in the order of `corruption.to_basis`.
+
+        **Raises:** `ValueError` for a corruption that is not diagonal in a basis.
         """
-        self.require_scaling("`snr`")
-        return (self.signal(t) / self.sigma(t)) ** 2
+        if self.corruption.structure.basis is None:
+            raise ValueError(
+                "`snr` needs a corruption that is diagonal in a basis, got "
+                f"`{type(self.corruption).__name__}`: it mixes components as it "
+                "weakens them, and leaves no ratio to any one of them."
+            )
+        t = jnp.asarray(t)
+        return (self.corruption.eigenvalues(self.levels(t)) / self.sigma(t)) ** 2
 
     def require_scaling(self, what: str) -> None:
         r"""Refuses `what` for a corruption that is not $\alpha_t I$.
@@ -188,7 +208,9 @@ class Process(eqx.Module):
 
         **Raises:** `ValueError` when the noise at `t0` is known and not positive.
         """
-        least = concrete(self.noise(jnp.asarray(self.t0)))
+        # Under a transformation as well: what is not traced is known there too.
+        with jax.ensure_compile_time_eval():
+            least = concrete(self.noise(jnp.asarray(self.t0)))
         if least is not None and not least > 0:
             raise ValueError(
                 f"{what} divides by sigma, but this process has sigma({self.t0}) = "

@@ -5,6 +5,10 @@ looks at data, to choose a level schedule.
 """
 
 from ._base import AbstractSchedule as AbstractSchedule
+from ._bounded_cosine_vp import (
+    BoundedCosineVP as BoundedCosineVP,
+    BoundedCosineVPSignal as BoundedCosineVPSignal,
+)
 from ._constant import Constant as Constant
 from ._cosine import Cosine as Cosine
 from ._cosine_vp import CosineVP as CosineVP, CosineVPSignal as CosineVPSignal

@@ -7,6 +7,7 @@ import tempfile
 from typing import Any
 
 from ._base import AbstractSchedule
+from ._bounded_cosine_vp import BoundedCosineVP, BoundedCosineVPSignal
 from ._constant import Constant
 from ._cosine import Cosine
 from ._cosine_vp import CosineVP, CosineVPSignal
@@ -22,6 +23,8 @@ from ._vp import VP, SubVP, VPSignal
 _SCHEDULES: dict[str, type[AbstractSchedule]] = {
     cls.__name__: cls
     for cls in (
+        BoundedCosineVP,
+        BoundedCosineVPSignal,
         Constant,
         Cosine,
         CosineVP,

@@ -9,17 +9,21 @@ from .._types import Scalar, ScalarLike
 from ._base import AbstractSchedule
 
 
-def _rising(name: str, values: ArrayLike, *, strictly: bool) -> None:
+def _check(name: str, values: ArrayLike, rule: str) -> None:
     known = concrete(values)
     if known is None:
         return
     steps = np.diff(known)
-    wrong = steps <= 0 if strictly else steps < 0
+    if rule == "strictly increase":
+        wrong = steps <= 0
+    else:
+        # The way is that of the ends.
+        wrong = steps * (known[-1] - known[0]) < 0
+        wrong |= (known[-1] == known[0]) & (steps != 0)
     if not np.all(np.isfinite(known)) or wrong.any():
         at = (
             int(np.argmax(wrong)) if wrong.any() else int(np.argmin(np.isfinite(known)))
         )
-        rule = "strictly increase" if strictly else "never decrease"
         raise ValueError(
             f"`PiecewiseLinear` needs finite `{name}` that {rule}; from index {at} on "
             f"they are {known[at : at + 2].tolist()}. Sort them, and remove repeats."
@@ -28,6 +32,8 @@ def _rising(name: str, values: ArrayLike, *, strictly: bool) -> None:
 
 class PiecewiseLinear(AbstractSchedule):
     """Passes through `(times[i], levels[i])`, linear between, constant outside.
+
+    The levels rise or fall, as what they count asks for; a noise schedule rises.
 
     !!! example
 
@@ -44,9 +50,10 @@ class PiecewiseLinear(AbstractSchedule):
         """**Arguments:**
 
         - `times`: strictly increasing, at least two.
-        - `levels`: as many, never decreasing.
+        - `levels`: as many, never decreasing or never increasing.
 
-        **Raises:** `ValueError` for unequal lengths, unsorted or non-finite values.
+        **Raises:** `ValueError` for unequal lengths, values that are not finite, times
+        that are unsorted or levels that turn.
         """
         if not isinstance(times, jnp.ndarray):
             times = np.asarray(times, np.float64)
@@ -59,8 +66,8 @@ class PiecewiseLinear(AbstractSchedule):
             )
         if np.shape(times)[0] < 2:
             raise ValueError("`PiecewiseLinear` needs at least two points, got one.")
-        _rising("times", times, strictly=True)
-        _rising("levels", levels, strictly=False)
+        _check("times", times, "strictly increase")
+        _check("levels", levels, "never turn back")
         self.times = jnp.asarray(times, jnp.result_type(float))
         self.levels = jnp.asarray(levels, jnp.result_type(float))
 
@@ -71,6 +78,9 @@ class PiecewiseLinear(AbstractSchedule):
     def inverse(self, value: ScalarLike) -> Scalar:
         value = jnp.asarray(value)
         times, levels = self.times.astype(value.dtype), self.levels.astype(value.dtype)
+        # Falling levels are rising ones upside down.
+        way = jnp.where(levels[-1] < levels[0], -1, 1).astype(value.dtype)
+        value, levels = way * value, way * levels
         # The first point that reaches `value`: where the schedule is flat, its start.
         right = jnp.clip(jnp.searchsorted(levels, value), 1, levels.size - 1)
         rise = levels[right] - levels[right - 1]

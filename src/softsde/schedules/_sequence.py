@@ -1,5 +1,6 @@
 """Discrete noise levels: what annealed score matching trains and samples on."""
 
+import math
 from typing import Literal
 
 import jax
@@ -12,11 +13,16 @@ from ._geometric import Geometric
 from ._linear import Linear
 from ._sigmoid import Sigmoid
 
+
+def _odds(start: float, end: float) -> Sigmoid:
+    return Sigmoid(start, end, steepness=2 * math.log(end / start))
+
+
 _SEQUENCES = {
     "geometric": Geometric,
     "affine": Linear,
     "cosine": Cosine,
-    "sigmoid": Sigmoid,
+    "sigmoid": _odds,
 }
 
 
@@ -26,11 +32,16 @@ def noise_sequence(
     first: float = 1.0,
     last: float = 0.01,
 ) -> Float[Array, " num"]:
-    """A decreasing sequence of noise levels, both ends included.
+    r"""A decreasing sequence of noise levels, both ends included.
 
     The schedule of that name from `last` to `first`, read at evenly spaced times from
-    its end to its start: `Geometric`, `Linear` (`"affine"`), `Cosine` or `Sigmoid`,
-    whose two constants the two ends determine.
+    its end to its start: `Geometric`, `Linear` (`"affine"`), `Cosine` or `Sigmoid`.
+
+    The sigmoid is the logistic curve that falls to zero, $A / (1 + e^{k (u -
+    \frac12)})$ for $u$ from 0 to 1. Its two constants follow from the two ends $a$
+    (`first`) and $b$ (`last`): $A = a + b$ and $k = 2 \log (a / b)$. (With $A = 1$ it
+    could not start at 1, which a logistic function does not attain.) So the odds
+    $\sigma / (A - \sigma)$ are in geometric progression, from $a / b$ to $b / a$.
 
     **Arguments:**
 

@@ -31,10 +31,16 @@ class TrainState(eqx.Module):
     opt_state: PyTree
     step: Int[Array, ""]
     key: PRNGKeyArray
+    #: What the loss keeps from one step to the next, `None` if nothing.
+    carry: PyTree = None
 
     @staticmethod
     def create(
-        model: PyTree, optimiser: optax.GradientTransformation, *, key: PRNGKeyArray
+        model: PyTree,
+        optimiser: optax.GradientTransformation,
+        *,
+        key: PRNGKeyArray,
+        carry: PyTree = None,
     ) -> "TrainState":
         """The state before the first step; the average starts at the model itself.
 
@@ -48,6 +54,10 @@ class TrainState(eqx.Module):
         - `optimiser`: an optax transformation, such as from
             [`softsde.train.make_optimiser`][].
         - `key`: the source of all randomness of the run.
+        - `carry`: what the loss keeps from one step to the next, such as a
+            [`softsde.losses.ImportanceTimes`][]; see
+            [`softsde.train.make_train_step`][]. It is not trained, and is saved with
+            the rest.
 
         **Returns:**
 
@@ -70,6 +80,7 @@ class TrainState(eqx.Module):
             opt_state=_copy(opt_state),
             step=jnp.zeros((), jnp.int32),
             key=_copy(key),
+            carry=_copy(carry),
         )
 
 

@@ -39,7 +39,8 @@ def make_train_step(
 
     - `loss_fn`: `loss_fn(model, batch, *, key) -> (loss, metrics)`, with a scalar loss
         and a dictionary of scalar metrics. It sees the whole batch, whatever the number
-        of devices.
+        of devices. If the state has a `carry`, it is `loss_fn(model, batch, carry, *,
+        key) -> (loss, (metrics, carry))`, and what it returns is carried on.
     - `optimiser`: the one that the state was created with.
     - `ema_decay`: `d`, in [0, 1).
     - `ema_warmup`: whether to use the smaller `d_n` at first; else `d_n = d`.
@@ -77,7 +78,14 @@ def make_train_step(
             batch = eqx.filter_shard(batch, batch_sharding(mesh))
             state = eqx.filter_shard(state, state_sharding(mesh))
         key = jax.random.fold_in(state.key, state.step)
-        (loss, aux), gradient = value_and_grad(state.model, batch, key=key)
+        if state.carry is None:
+            (loss, aux), gradient = value_and_grad(state.model, batch, key=key)
+            carry = None
+        else:
+            (loss, pair), gradient = value_and_grad(
+                state.model, batch, state.carry, key=key
+            )
+            aux, carry = _unpaired(pair, state.carry)
         parameters = eqx.filter(state.model, eqx.is_inexact_array)
         # See `TrainState.create` for why.
         with jax.numpy_dtype_promotion("standard"):
@@ -90,6 +98,7 @@ def make_train_step(
             opt_state=opt_state,
             step=state.step + 1,
             key=state.key,
+            carry=carry,
         )
         metrics = {"loss": loss, "grad_norm": _norm(gradient)}
         metrics |= _learning_rate(opt_state) | _checked(aux)
@@ -120,6 +129,27 @@ def _learning_rate(opt_state) -> dict:
         if eqx.is_array(value) and value.shape == ()
     ]
     return {"learning_rate": found[0]} if len(found) == 1 else {}
+
+
+def _unpaired(pair, before) -> tuple[Any, Any]:
+    """Metrics and carry, which must be of the same kind as before."""
+    if not (isinstance(pair, tuple) and len(pair) == 2):
+        raise TypeError(
+            "With a `carry` in the state, `loss_fn` must return `(loss, (metrics, "
+            f"carry))`; got {type(pair).__name__} in the place of the pair."
+        )
+    aux, carry = pair
+    if _kind(carry) != _kind(before):
+        raise ValueError(
+            "`loss_fn` must return a `carry` of the structure, shapes and dtypes of "
+            f"the one it was given, {before}; got {carry}."
+        )
+    return aux, carry
+
+
+def _kind(tree) -> tuple[Any, list]:
+    arrays = jax.tree.leaves(eqx.filter(tree, eqx.is_array))
+    return jax.tree.structure(tree), [(x.shape, x.dtype) for x in arrays]
 
 
 def _checked(aux) -> dict:

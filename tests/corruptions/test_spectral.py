@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import scipy.fft
 
-from softsde.corruptions import GaussianBlur, HeatBlur, SpectralFilter
+from softsde.corruptions import (
+    AbstractDiagonalCorruption,
+    GaussianBlur,
+    HeatBlur,
+    SpectralFilter,
+    Structure,
+)
 
 SHAPES = [(5, 8, 2), (7,)]
 
@@ -51,6 +57,29 @@ def test_is_the_transform_times_the_response(x64, shape, basis, transform):
         np.testing.assert_allclose(heated[i], truth, atol=1e-12, rtol=0)
         truth = transform(x, lambda w, s=level: np.cos(s * w))
         np.testing.assert_allclose(rippled[i], truth, atol=1e-12, rtol=0)
+
+
+class AnyWaves(AbstractDiagonalCorruption):
+    """Values of one's own for the Fourier coefficients, not alike for k and -k."""
+
+    values: jax.Array
+
+    @property
+    def structure(self):
+        return Structure(basis="fourier")
+
+    def eigenvalues(self, theta):
+        return theta * self.values
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_waves_that_run_either_way_may_differ(x64, shape):
+    rng = np.random.default_rng(0)
+    values, x = (jnp.asarray(rng.normal(size=shape)) for _ in range(2))
+    family = AnyWaves(values)
+    expected = family.from_basis(3.0 * values * family.to_basis(x))
+    np.testing.assert_allclose(family.apply(3.0, x), expected, atol=1e-12)
+    np.testing.assert_allclose(family.apply_dot(3.0, x), expected / 3, atol=1e-12)
 
 
 def test_coefficients_are_those_of_scipy(x64):

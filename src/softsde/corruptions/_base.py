@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from .._checks import check_shape, concrete
 from .._types import Sample, ScalarLike
+from ._bases import multiply_waves
 from ._structure import Structure
 
 
@@ -191,5 +192,7 @@ def multiply_in_basis(
     """`x` with its coefficients multiplied by `values`."""
     if values.ndim:
         check_shape(type(corruption).__name__, values.shape, x.shape)
-    coefficients = corruption.to_basis(x.astype(working_dtype(x)))
-    return corruption.from_basis(values * coefficients).astype(x.dtype)
+    y = x.astype(working_dtype(x))
+    if corruption.structure.basis == "fourier":
+        return multiply_waves(values, y).astype(x.dtype)
+    return corruption.from_basis(values * corruption.to_basis(y)).astype(x.dtype)

@@ -35,14 +35,15 @@ def spatial_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def multiply_along(
     matrix: Float[Array, "out in"], x: Sample, axis: int, *, transpose: bool = False
-) -> Sample:
+) -> Float[Array, "..."]:
     """The matrix, or its transpose, times `x` along one axis."""
     contracted = 0 if transpose else 1
-    # HIGHEST: a TPU would otherwise round the picture to bfloat16.
+    # The sample on the left: a batch of them is then one long matrix, which XLA need
+    # not transpose first. HIGHEST: a TPU would otherwise round the picture to bfloat16.
     y = lax.dot_general(
-        matrix, x, (((contracted,), (axis,)), ((), ())), precision="highest"
+        x, matrix, (((axis,), (contracted,)), ((), ())), precision="highest"
     )
-    return jnp.moveaxis(y, 0, axis)
+    return jnp.moveaxis(y, -1, axis)
 
 
 def dct_matrix(size: int) -> np.ndarray:
@@ -63,6 +64,30 @@ def _dct(x: Sample, *, inverse: bool) -> Sample:
 def _hartley(x: Sample) -> Sample:
     waves = jnp.fft.fftn(x, axes=spatial_axes(x.shape), norm="ortho")
     return waves.real - waves.imag
+
+
+def multiply_waves(values: Float[Array, "..."], x: Sample) -> Sample:
+    r"""`x` with its coefficients in the basis `"fourier"` multiplied by `values`.
+
+    The same as there and back, in half the time: of a real signal the waves $X(k)$ and
+    $X(-k)$ are conjugate, so half of them say all. A product of Hartley coefficients
+    with the values $c$ is $X \mapsto e X - i\, d \bar X$ there, $e$ and $d$ the even
+    and the odd part of $c$ under $k \mapsto -k$.
+    """
+    axes = spatial_axes(x.shape)
+    if values.ndim == 0:
+        return values * x
+    mirrored = values
+    for axis in axes:
+        mirrored = jnp.roll(jnp.flip(mirrored, axis), 1, axis)
+    waves = jnp.fft.rfftn(x, axes=axes)
+    half = [slice(size) for size in waves.shape]
+    even = 0.5 * (values + mirrored)[tuple(half)]
+    odd = 0.5 * (values - mirrored)[tuple(half)]
+    real = even * waves.real - odd * waves.imag
+    imag = even * waves.imag - odd * waves.real
+    sizes = [x.shape[axis] for axis in axes]
+    return jnp.fft.irfftn(lax.complex(real, imag), s=sizes, axes=axes)
 
 
 def to_basis(basis: str, x: Sample) -> Sample:

@@ -78,7 +78,7 @@ class Desaturate(AbstractCorruption):
         theta = jnp.asarray(theta, working_dtype(x))
         y = x.astype(theta.dtype)
         weights = self.weights or (1 / channels,) * channels
-        # A sum of products rather than a matrix product, which a TPU would round.
-        scaled = y * jnp.asarray(weights, theta.dtype)[None, None]
-        grey = jnp.sum(scaled, axis=-1, keepdims=True)
+        # Channel by channel: a matrix product a TPU would round, and XLA on a CPU is
+        # slow to reduce an axis as short as this.
+        grey = sum(w * y[..., c : c + 1] for c, w in enumerate(weights))
         return ((1 - theta) * y + theta * grey).astype(x.dtype)

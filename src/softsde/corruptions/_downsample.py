@@ -1,10 +1,12 @@
 """Fewer, larger pixels: down-sampling by means, shown at the original size."""
 
+import functools
 import itertools
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from .._checks import check_shape
 from .._types import Sample, ScalarLike
@@ -13,10 +15,18 @@ from ._bases import check_sample_shape, multiply_along, spatial_axes
 from ._structure import Structure
 
 
-def _block_mean(size: int, factor: int) -> np.ndarray:
-    """The projection onto signals that are constant on blocks."""
-    blocks = np.arange(size) // factor
-    return (blocks[:, None] == blocks[None, :]) / factor
+def _block_means(x: Sample, factor: int) -> Sample:
+    """Each block of `factor` pixels a side replaced by its mean."""
+    for axis in spatial_axes(x.shape):
+        # Down and up again rather than by the whole projection, of which most is zero.
+        # The mean as a product: XLA reduces over short blocks one number at a time.
+        size = x.shape[axis]
+        block = np.arange(size) // factor
+        down = (np.arange(size // factor)[:, None] == block[None, :]) / factor
+        x = multiply_along(jnp.asarray(down, x.dtype), x, axis)
+    for axis in spatial_axes(x.shape):
+        x = jnp.repeat(x, factor, axis)
+    return x
 
 
 class Downsample(AbstractCorruption):
@@ -91,8 +101,5 @@ class Downsample(AbstractCorruption):
         # A level that a schedule brings to 4 but for a rounding is 4.
         reached = jnp.asarray(self.factors, theta.dtype) <= theta * (1 + 1e-5)
         index = jnp.maximum(jnp.sum(reached) - 1, 0)
-        y = x.astype(theta.dtype)
-        for axis in spatial_axes(self.shape):
-            table = np.stack([_block_mean(self.shape[axis], f) for f in self.factors])
-            y = multiply_along(jnp.asarray(table, theta.dtype)[index], y, axis)
-        return y.astype(x.dtype)
+        means = [functools.partial(_block_means, factor=f) for f in self.factors]
+        return lax.switch(index, means, x.astype(theta.dtype)).astype(x.dtype)

@@ -10,6 +10,9 @@ from ._figure import new_figure, save_figure
 from ._files import PathLike
 from ._grid import AnyArray
 
+# The legend of more curves than this would hide them: it goes below the panel.
+_FEW = 5
+
 
 def plot_curves(
     x: Float[AnyArray, " points"],
@@ -50,7 +53,8 @@ def plot_curves(
                 f"`plot_curves` got {name!r} of shape {np.shape(values)} over points "
                 f"of shape {np.shape(x)}."
             )
-    figure = new_figure("plot_curves", 5.0, 3.5)
+    many = len(curves) > _FEW
+    figure = new_figure("plot_curves", 5.0, 4.5 if many else 3.5)
     axes = figure.add_subplot()
     for name, values in curves.items():
         axes.plot(np.asarray(x), np.asarray(values), label=name)
@@ -60,5 +64,8 @@ def plot_curves(
     if title is not None:
         axes.set_title(title)
     axes.grid(alpha=0.3)
-    axes.legend()
+    if many:
+        figure.legend(loc="outside lower center", ncols=2, fontsize="small")
+    else:
+        axes.legend()
     return save_figure(figure, path)

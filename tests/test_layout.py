@@ -27,6 +27,7 @@ CORE = (
     "solvers",
     "_priors",
     "_sampling",
+    "likelihood",
 )
 # These know nothing of processes: they could serve any other project.
 APART = ("nn", "data", "metrics", "train", "plotting")

@@ -15,17 +15,32 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._checks import check_samples
+from ._checks import check_samples, check_shape, concrete
 from ._types import Key, Sample, Scalar
+from .oracles import AbstractOracle
 from .processes import Process
 
 
 class AbstractPrior(eqx.Module):
-    """A distribution of $x_T$ to start sampling from."""
+    """A distribution of $x_T$ to start sampling from.
+
+    A subclass writes `sample`; with `log_prob` it serves likelihoods too.
+    """
 
     @abc.abstractmethod
     def sample(self, key: Key) -> Sample:
         """One draw of $x_T$."""
+
+    def log_prob(self, x: Sample) -> Scalar:
+        """Log density at `x`, where the prior has one.
+
+        **Raises:** `ValueError` where it has none.
+        """
+        del x
+        raise ValueError(
+            f"`{type(self).__name__}` has no density. For likelihoods use a prior "
+            "with `log_prob`, such as `GaussianPrior.fit(process, data)`."
+        )
 
 
 class GaussianPrior(AbstractPrior):
@@ -169,6 +184,58 @@ class EmpiricalPrior(AbstractPrior):
         log_scale = jnp.log(self.sigma) + 0.5 * math.log(2 * math.pi)
         number = self.coordinates.shape[0]
         return jax.nn.logsumexp(exponents) - math.log(number) - x.size * log_scale
+
+
+class ExactPrior(AbstractPrior):
+    r"""The exact law $q_T$ of $x_T$ for data that an oracle describes.
+
+    !!! example
+
+        ```python
+        oracle = ss.oracles.EmpiricalOracle(images)
+        prior = ss.ExactPrior(oracle, process)
+        x1 = prior.sample(key)
+        ```
+    """
+
+    oracle: AbstractOracle
+    process: Process
+
+    def sample(self, key: Key) -> Sample:
+        data_key, noise_key = jax.random.split(key)
+        x0 = self.oracle.sample(data_key)
+        return self.process.perturb(self.process.t1, x0, key=noise_key)[0]
+
+    def log_prob(self, x: Sample) -> Scalar:
+        r"""Log density of $q_T$ at `x`."""
+        return self.oracle.log_prob(self.process, self.process.t1, x)
+
+
+def check_prior(
+    owner: str, prior: AbstractPrior, process: Process, shape: tuple[int, ...]
+) -> None:
+    r"""Refuses a prior that cannot be that of $x_T$ for samples of a shape.
+
+    **Raises:** `ValueError` for draws of another shape, or fitted priors whose noise is
+    not that of the process at `t1`.
+    """
+    drawn = eqx.filter_eval_shape(prior.sample, jax.random.key(0))
+    check_shape(f"{owner}`'s prior `{type(prior).__name__}", drawn.shape, shape)
+    if isinstance(prior, (GaussianPrior, EmpiricalPrior)):
+        sigma = prior.sigma
+    elif isinstance(prior, ExactPrior):
+        sigma = prior.process.sigma(prior.process.t1)
+    else:
+        return
+    theirs, ours = concrete(sigma), concrete(process.sigma(process.t1))
+    if theirs is None or ours is None:
+        return
+    if not np.isclose(float(theirs), float(ours), rtol=1e-3):
+        raise ValueError(
+            f"`{owner}` got a `{type(prior).__name__}` whose noise is {theirs:.4g}, "
+            f"but the process ends with sigma({process.t1}) = {ours:.4g}: it is the "
+            "prior of another process. Fit it on this one."
+        )
 
 
 class _Components(NamedTuple):

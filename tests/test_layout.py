@@ -28,6 +28,7 @@ CORE = (
     "_priors",
     "_time_grids",
     "_sampling",
+    "likelihood",
 )
 # These know nothing of processes: they could serve any other project.
 APART = ("nn", "data", "metrics", "train", "plotting")

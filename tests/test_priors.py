@@ -114,3 +114,20 @@ def test_draws_of_the_empirical_prior(process, data, key):
     assert np.sqrt(gaps.min(1)).max() < 1e-3
     counts = np.bincount(gaps.argmin(1), minlength=4)
     assert ((counts - 100) ** 2 / 100).sum() < 16.3
+
+
+def test_the_exact_prior_is_the_oracle_at_the_end(process, data, key):
+    """Its density is a mixture's about the corrupted data, and so are its draws."""
+    prior = ss.ExactPrior(ss.oracles.EmpiricalOracle(data[:4]), process)
+    x = jax.random.normal(key, SHAPE)
+    centres = ended(process, data[:4])
+    normals = [scipy.stats.multivariate_normal(c, 0.3**2 * np.eye(12)) for c in centres]
+    densities = [normal.pdf(np.asarray(x).reshape(-1)) for normal in normals]
+    expected = np.log(np.mean(densities))
+    assert float(prior.log_prob(x)) == pytest.approx(expected, abs=1e-9)
+    number = 4000
+    drawn = jax.vmap(prior.sample)(jax.random.split(key, number)).reshape(number, -1)
+    away = np.asarray(drawn) - centres.mean(0)
+    variance = centres.var(0) + 0.3**2
+    assert np.abs(away.mean(0) / np.sqrt(variance / number)).max() < 4
+    assert np.abs((away**2).mean(0) / variance - 1).max() < 4 * np.sqrt(2 / number)

@@ -316,5 +316,5 @@ def test_mistakes_are_named(as_a_user, process, oracle, prior, key):
     with pytest.raises(ValueError, match="`Momentum`, which steps 'control'"):
         draw(form="derivative")
     noisier = ss.soft_blur(SHAPE, max_blur=3.0, sigma_max=0.5)
-    with pytest.raises(ValueError, match=r"prior with noise 0\.1 .*= 0\.5"):
+    with pytest.raises(ValueError, match=r"whose noise is 0\.1,.*= 0\.5"):
         ss.sample(noisier, denoiser, prior=prior, num_samples=1, key=key)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from . import (
     corruptions as corruptions,
+    likelihood as likelihood,
     losses as losses,
     nn as nn,
     oracles as oracles,
@@ -22,6 +23,7 @@ from . import (
 from ._priors import (
     AbstractPrior as AbstractPrior,
     EmpiricalPrior as EmpiricalPrior,
+    ExactPrior as ExactPrior,
     GaussianPrior as GaussianPrior,
 )
 from ._sampling import Samples as Samples, sample as sample
@@ -30,6 +32,7 @@ from ._time_grids import (
     karras_times as karras_times,
     uniform_times as uniform_times,
 )
+from .likelihood import bits_per_dim as bits_per_dim, log_likelihood as log_likelihood
 from .parametrisations import Denoiser as Denoiser, convert as convert
 from .processes import (
     Process as Process,

@@ -15,18 +15,33 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._checks import check_samples, concrete
+from ._checks import check_samples, check_shape, concrete
 from ._choose import evenly_spaced
 from ._types import Key, Sample, Scalar
+from .oracles import AbstractOracle
 from .processes import Process
 
 
 class AbstractPrior(eqx.Module):
-    """A distribution of $x_T$ to start sampling from."""
+    """A distribution of $x_T$ to start sampling from.
+
+    A subclass writes `sample`; with `log_prob` it serves likelihoods too.
+    """
 
     @abc.abstractmethod
     def sample(self, key: Key) -> Sample:
         """One draw of $x_T$."""
+
+    def log_prob(self, x: Sample) -> Scalar:
+        """Log density at `x`, where the prior has one.
+
+        **Raises:** `ValueError` where it has none.
+        """
+        del x
+        raise ValueError(
+            f"`{type(self).__name__}` has no density. For likelihoods use a prior "
+            "with `log_prob`, such as `GaussianPrior.fit(process, data)`."
+        )
 
 
 class GaussianPrior(AbstractPrior):
@@ -173,6 +188,62 @@ class EmpiricalPrior(AbstractPrior):
         return jax.nn.logsumexp(exponents) - math.log(number) - x.size * log_scale
 
 
+class ExactPrior(AbstractPrior):
+    r"""The exact law $q_T$ of $x_T$ for data that an oracle describes.
+
+    !!! example
+
+        ```python
+        oracle = ss.oracles.EmpiricalOracle(images)
+        prior = ss.ExactPrior(oracle, process)
+        x1 = prior.sample(key)
+        ```
+    """
+
+    oracle: AbstractOracle
+    process: Process
+
+    def sample(self, key: Key) -> Sample:
+        data_key, noise_key = jax.random.split(key)
+        x0 = self.oracle.sample(data_key)
+        return self.process.perturb(self.process.t1, x0, key=noise_key)[0]
+
+    def log_prob(self, x: Sample) -> Scalar:
+        r"""Log density of $q_T$ at `x`."""
+        return self.oracle.log_prob(self.process, self.process.t1, x)
+
+
+def check_prior(
+    owner: str, prior: AbstractPrior, process: Process, shape: tuple[int, ...] | None
+) -> None:
+    r"""Refuses a prior that cannot be that of $x_T$, for samples of a shape if known.
+
+    What was drawn with the wrong noise would be taken for signal, and sampling go on as
+    if nothing were wrong.
+
+    **Raises:** `ValueError` for draws of another shape, or fitted priors whose noise is
+    not that of the process at `t1`.
+    """
+    if shape is not None:
+        drawn = eqx.filter_eval_shape(prior.sample, jax.random.key(0))
+        check_shape(f"{owner}`'s prior `{type(prior).__name__}", drawn.shape, shape)
+    if isinstance(prior, (GaussianPrior, EmpiricalPrior)):
+        sigma = prior.sigma
+    elif isinstance(prior, ExactPrior):
+        sigma = prior.process.sigma(prior.process.t1)
+    else:
+        return
+    theirs, ours = concrete(sigma), concrete(process.sigma(process.t1))
+    if theirs is None or ours is None:
+        return
+    if not np.isclose(float(theirs), float(ours), rtol=1e-3):
+        raise ValueError(
+            f"`{owner}` got a `{type(prior).__name__}` whose noise is {theirs:.4g}, "
+            f"but the process ends with sigma({process.t1}) = {ours:.4g}: it is the "
+            "prior of another process. Fit it on this one."
+        )
+
+
 class _Components(NamedTuple):
     """Corrupted data in the basis of its principal directions."""
 
@@ -220,24 +291,3 @@ def _principal(
     if size <= number:
         return scales, vectors.T[kept]
     return scales, (vectors.T[kept] @ rows) / scales[:, None]
-
-
-def check_prior(owner: str, prior: AbstractPrior, process: Process) -> None:
-    """Refuses a prior that was fitted on a process with another end.
-
-    What was drawn with the wrong noise is taken for signal, and sampling goes on as if
-    nothing were wrong. Only priors that say their `sigma` can be told.
-
-    **Raises:** `ValueError` for another noise at `t1`.
-    """
-    if not isinstance(prior, (GaussianPrior, EmpiricalPrior)):
-        return
-    fitted, needed = concrete(prior.sigma), concrete(process.sigma(process.t1))
-    if fitted is None or needed is None:
-        return
-    if not np.isclose(fitted, needed, rtol=1e-3, atol=1e-6):
-        raise ValueError(
-            f"`{owner}` got a prior with noise {float(fitted):.4g} for a process that "
-            f"ends with sigma({process.t1}) = {float(needed):.4g}. Fit it on this "
-            f"process: `{type(prior).__name__}.fit(process, data)`."
-        )

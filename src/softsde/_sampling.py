@@ -260,7 +260,7 @@ def sample(
                 f"`sample` got `num_samples={num_samples}`; with a prior, say how many "
                 "to draw (at least 1)."
             )
-        check_prior("sample", prior, process)
+        check_prior("sample", prior, process, process.corruption.structure.shape)
         number = num_samples
     else:
         assert x1 is not None

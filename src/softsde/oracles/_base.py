@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._types import DenoiserFn, Sample, Scalar, ScalarLike
+from .._types import DenoiserFn, Key, Sample, Scalar, ScalarLike
 from ..processes import Process
 
 
@@ -21,6 +21,10 @@ class AbstractOracle(eqx.Module):
     @abc.abstractmethod
     def log_prob(self, process: Process, t: ScalarLike, x: Sample) -> Scalar:
         """Log density of `x_t` at `x`."""
+
+    @abc.abstractmethod
+    def sample(self, key: Key) -> Sample:
+        """One draw of the clean sample $x_0$."""
 
     def denoiser(self, process: Process) -> DenoiserFn:
         """The exact denoiser `denoiser(t, x)` of a process."""
@@ -41,3 +45,13 @@ def dense_operator(
     """`C_t` as a matrix on the flattened sample."""
     basis = jnp.eye(x.size, dtype=x.dtype).reshape(x.size, *x.shape)
     return jax.vmap(lambda v: process.apply(t, v).reshape(-1))(basis).T
+
+
+def normal_with(
+    covariance: Float[Array, "size size"], key: Key
+) -> Float[Array, " size"]:
+    """A draw of `N(0, covariance)`."""
+    # By the eigenvectors: a covariance may be singular.
+    values, vectors = jnp.linalg.eigh(covariance)
+    z = jax.random.normal(key, values.shape, covariance.dtype)
+    return vectors @ (jnp.sqrt(jnp.maximum(values, 0)) * z)

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from .._types import Sample, Samples, Scalar, ScalarLike
+from .._types import Key, Sample, Samples, Scalar, ScalarLike
 from ..processes import Process
 from ._base import AbstractOracle
 
@@ -50,3 +50,6 @@ class EmpiricalOracle(AbstractOracle):
         )
         log_weights = self._log_weights(process, t, x)
         return jax.nn.logsumexp(log_weights) - jnp.log(self.data.shape[0]) - normaliser
+
+    def sample(self, key: Key) -> Sample:
+        return self.data[jax.random.randint(key, (), 0, self.data.shape[0])]

@@ -4,9 +4,9 @@ import jax.numpy as jnp
 import jax.scipy as jsp
 from jaxtyping import Array, Float
 
-from .._types import Sample, Scalar, ScalarLike
+from .._types import Key, Sample, Scalar, ScalarLike
 from ..processes import Process
-from ._base import AbstractOracle, dense_operator
+from ._base import AbstractOracle, dense_operator, normal_with
 
 
 class GaussianOracle(AbstractOracle):
@@ -58,3 +58,6 @@ class GaussianOracle(AbstractOracle):
         mean, covariance = self.marginal_moments(process, t)
         logpdf = jsp.stats.multivariate_normal.logpdf(x.reshape(-1), mean, covariance)
         return jnp.asarray(logpdf)
+
+    def sample(self, key: Key) -> Sample:
+        return self.mean + normal_with(self.covariance, key).reshape(self.mean.shape)

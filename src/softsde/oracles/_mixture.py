@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from .._checks import concrete
 from .._types import Key, Sample, Scalar, ScalarLike
 from ..processes import Process
-from ._base import AbstractOracle, dense_operator
+from ._base import AbstractOracle, dense_operator, normal_with
 
 
 class MixtureOracle(AbstractOracle):
@@ -102,13 +102,7 @@ class MixtureOracle(AbstractOracle):
         return jax.nn.logsumexp(self._posterior(process, t, x)[0])
 
     def sample(self, key: Key) -> Sample:
-        """One draw of the clean sample $x_0$."""
         which_key, normal_key = jax.random.split(key)
         which = jax.random.categorical(which_key, jnp.log(self.weights))
         mean, covariance = self.means[which], self.covariances[which]
-        # By the eigenvectors: a covariance may be singular.
-        values, vectors = jnp.linalg.eigh(covariance)
-        z = jax.random.normal(normal_key, (mean.size,), mean.dtype)
-        return mean + (vectors @ (jnp.sqrt(jnp.maximum(values, 0)) * z)).reshape(
-            mean.shape
-        )
+        return mean + normal_with(covariance, normal_key).reshape(mean.shape)

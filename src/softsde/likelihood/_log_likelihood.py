@@ -1,0 +1,195 @@
+"""`log_likelihood`: the density of a sample, by following the probability flow."""
+
+from typing import Literal
+
+import diffrax
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from .._checks import check_samples
+from .._priors import AbstractPrior, check_prior
+from .._types import DenoiserFn, Key, Sample, Scalar
+from ..processes import Process
+from ..solvers._evaluations import count_evaluations
+from ..terms import ReverseControlTerm
+from ._divergence import AbstractDivergence, make_divergence
+
+
+class LogLikelihood(eqx.Module):
+    """What `log_likelihood` found."""
+
+    #: Log density of the sample, in nats: `log_prior + log_volume`.
+    log_prob: Scalar
+    #: Where the flow takes the sample at `t1`: its latent code.
+    x1: Sample
+    #: Log density of the prior there.
+    log_prior: Scalar
+    #: The divergence of the velocity, integrated along the way.
+    log_volume: Scalar
+    #: Evaluations of the denoiser, rejected steps included, each with the tangents that
+    #: the divergence asks for; `None` for a solver that does not say how many it takes.
+    nfe: Int[Array, ""] | None
+
+
+def log_likelihood(
+    process: Process,
+    denoiser: DenoiserFn,
+    x: Sample,
+    *,
+    prior: AbstractPrior,
+    divergence: Literal["exact", "hutchinson"] | AbstractDivergence = "exact",
+    rtol: float = 1e-5,
+    atol: float = 1e-5,
+    solver: diffrax.AbstractSolver | None = None,
+    stepsize_controller: diffrax.AbstractStepSizeController | None = None,
+    dt0: float | None = None,
+    max_steps: int = 4096,
+    adjoint: diffrax.AbstractAdjoint | None = None,
+    key: Key | None = None,
+) -> LogLikelihood:
+    r"""Log density of one sample under the probability flow (Eq. 19 and 49).
+
+    The flow is followed from `x` at $t_0$ to $x_{t_1}$, and the volume with it:
+
+    $$\log p(x) = \log p_{\mathrm{prior}}(x_{t_1}) + \int_{t_0}^{t_1} \nabla \cdot
+    u(t, x_t)\, dt, \qquad \dot x_t = u(t, x_t), \quad x_{t_0} = x.$$
+
+    It is the density of what the *flow* draws from the prior, at time $t_0$, before any
+    last denoising step. With the exact denoiser and $q_{t_1}$ for the prior that is
+    $q_{t_0}$, the density of $C_{t_0} x_0 + \sigma_{t_0} \eta$; see
+    [Likelihood](../likelihood.md).
+
+    **Arguments:**
+
+    - `process`, `denoiser`: as in [`softsde.probability_flow`][].
+    - `x`: one sample; map over more with `jax.vmap`, with a key each.
+    - `prior`: of $x_{t_1}$, with a density: [`softsde.GaussianPrior`][],
+        [`softsde.EmpiricalPrior`][] or [`softsde.ExactPrior`][].
+    - `divergence`: `"exact"`, `"hutchinson"`, or an instance of
+        [`softsde.likelihood.ExactDivergence`][] or
+        [`softsde.likelihood.HutchinsonDivergence`][].
+    - `rtol`, `atol`: tolerance of a step, for the root mean square of the sample's
+        error and for the error of the log density in nats a dimension, whichever is
+        larger.
+    - `solver`: a diffrax solver of ordinary differential equations; by default
+        `diffrax.Tsit5()`.
+    - `stepsize_controller`: instead of the tolerances, with the `dt0` it wants.
+    - `dt0`: length of the first step; with the tolerances, by default a hundredth of
+        the whole.
+    - `max_steps`: more of them are an error.
+    - `adjoint`: of `diffrax.diffeqsolve`, for derivatives of the result.
+    - `key`: of the probes, one a sample; `"exact"` needs none.
+
+    **Returns:** a [`softsde.likelihood.LogLikelihood`][].
+
+    **Raises:** `ValueError` for a corruption that is known to jump, a process whose
+    noise is zero at `t0`, a prior without a density or of another process, probes
+    without a key, or a tolerance below rounding error; `TypeError` for a sample that is
+    not floating-point, or a solver that steps the control form.
+
+    !!! example
+
+        ```python
+        prior = ss.GaussianPrior.fit(process, images)
+        found = ss.log_likelihood(
+            process,
+            denoiser,
+            x,
+            prior=prior,
+            divergence="hutchinson",
+            rtol=1e-3,
+            atol=1e-3,
+            key=key,
+        )
+        found.log_prob, found.nfe
+        ```
+
+    ??? cite "Reference"
+
+        Chen, Rubanova, Bettencourt and Duvenaud, *Neural Ordinary Differential
+        Equations*, NeurIPS 2018. Song, Sohl-Dickstein, Kingma, Kumar, Ermon and Poole,
+        *Score-Based Generative Modeling through Stochastic Differential Equations*,
+        ICLR 2021, Section 4.3.
+    """
+    owner = "log_likelihood"
+    check_samples(owner, x)
+    _check_process(process)
+    check_prior(owner, prior, process, x.shape)
+    solver = diffrax.Tsit5() if solver is None else solver
+    if solver.term_structure is ReverseControlTerm:
+        raise TypeError(
+            f"`{owner}` integrates a vector field; got `{type(solver).__name__}`, "
+            "which steps the control form. Use a Runge–Kutta method of diffrax, such "
+            "as `Tsit5()` or `Dopri8()`."
+        )
+    if stepsize_controller is None:
+        _check_tolerance(max(rtol, atol), x)
+        stepsize_controller = diffrax.PIDController(rtol, atol, norm=_error)
+        # A try, which costs no evaluation to choose: where it is too long it is
+        # rejected.
+        dt0 = 0.01 * (process.t1 - process.t0) if dt0 is None else dt0
+    trace = make_divergence(divergence)
+    probes = trace.probes(x, key)
+
+    def field(t, state, args):
+        del args
+        x, _ = state
+        t = jnp.asarray(t, x.dtype)
+        velocity = lambda v: process.velocity(t, v, denoiser(t, v))
+        value, divergence = trace(velocity, x, probes)
+        # By the dimension, so that a tolerance means the same for all of them.
+        return value, divergence / x.size
+
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(field),
+        solver,
+        jnp.asarray(process.t0, x.dtype),
+        jnp.asarray(process.t1, x.dtype),
+        dt0,
+        (x, jnp.zeros((), x.dtype)),
+        stepsize_controller=stepsize_controller,
+        max_steps=max_steps,
+        adjoint=diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint,
+    )
+    assert solution.ys is not None
+    x1, volume = solution.ys[0][0], solution.ys[1][0]
+    log_prior, log_volume = prior.log_prob(x1), x.size * volume
+    nfe = count_evaluations(solver, solution.stats["num_steps"])
+    nfe = None if nfe is None else jnp.asarray(nfe)
+    return LogLikelihood(log_prior + log_volume, x1, log_prior, log_volume, nfe)
+
+
+def _error(state: tuple[Sample, Scalar]) -> Scalar:
+    """The larger of the root mean square of the sample and the volume a dimension.
+
+    (The mean over both together would let the volume, one number of thousands, be as
+    wrong as the root of that many times the tolerance.)
+    """
+    x, volume = state
+    mean_square = jnp.mean(x**2)
+    positive = mean_square > 0
+    # The root has no derivative at zero.
+    root = jnp.where(positive, jnp.sqrt(jnp.where(positive, mean_square, 1)), 0)
+    return jnp.maximum(root, jnp.abs(volume))
+
+
+def _check_process(process: Process) -> None:
+    process.require_noise("The likelihood")
+    if process.corruption.structure.differentiable is False:
+        raise ValueError(
+            f"`{type(process.corruption).__name__}` jumps as its level grows: its "
+            "probability flow is no differential equation, and has no likelihood to "
+            "integrate. Use a corruption that moves smoothly, such as `SoftMask` for "
+            "masks."
+        )
+
+
+def _check_tolerance(tolerance: float, x: Sample) -> None:
+    least = 10 * float(jnp.finfo(x.dtype).eps)
+    if not tolerance >= least:
+        raise ValueError(
+            f"`log_likelihood` got tolerances of at most {tolerance:.2g}, below what "
+            f"rounding in {x.dtype} allows ({least:.2g}): steps would shrink without "
+            "end. Ask for less, or compute in float64 (`jax.enable_x64`)."
+        )

@@ -128,9 +128,10 @@ def coupling_distances(
 @eqx.filter_jit
 def _increment_products(corruption, levels, batch):
     """Sum over the batch of inner products of increments, `(levels-1, levels-1)`."""
-    corrupted = jax.vmap(
-        lambda theta: jax.vmap(lambda x: corruption.apply(theta, x))(batch)
-    )(levels)
+    # One level after the other: side by side is slower, and takes more memory.
+    corrupted = jax.lax.map(
+        lambda theta: jax.vmap(lambda x: corruption.apply(theta, x))(batch), levels
+    )
     increments = jnp.diff(corrupted, axis=0).reshape(levels.size - 1, -1)
     return jnp.matmul(increments, increments.T, precision="highest")
 
@@ -160,6 +161,9 @@ def _square_root(data, batch_size=1024):
         batch = np.asarray(data[start : start + batch_size], np.float64)
         batch = batch.reshape(len(batch), dim)
         moment += batch.T @ batch
-    values, vectors = np.linalg.eigh(moment)
-    root = vectors * np.sqrt(np.maximum(values, 0))
+    try:
+        root = np.linalg.cholesky(moment)
+    except np.linalg.LinAlgError:  # a pixel that is never lit, say
+        values, vectors = np.linalg.eigh(moment)
+        root = vectors * np.sqrt(np.maximum(values, 0))
     return root.T.astype(data.dtype)

@@ -46,7 +46,7 @@ def accuracy(data: np.ndarray, result: ss.schedules.TransportSchedule) -> None:
     path = list(result.path)
     steps = np.stack([LEVELS[path[:-1]], LEVELS[path[1:]]], axis=1)
     found = ss.schedules.certify(
-        BLUR, steps, images, sinkhorn=ss.schedules.Sinkhorn(), key=KEY
+        BLUR, steps, data, sinkhorn=ss.schedules.Sinkhorn(), key=KEY
     )
     assert found.sinkhorn is not None and found.sinkhorn_error is not None
     print("\nsquared distances on 500 images, steps of the 32-point path")
@@ -126,9 +126,11 @@ def compare(data: np.ndarray) -> None:
     left.grid(alpha=0.3)
     right.plot(closed.steps, ".-", label="closed form")
     right.plot(paper.steps, ".--", label="Sinkhorn")
-    geometric = [round(i) for i in np.linspace(0, 63, 16)]
+    geometric = ss.schedules.Brenier().distances(
+        BLUR, np.geomspace(0.3, 18, 16), images
+    )
     right.plot(
-        closed.distances[geometric[:-1], geometric[1:]],
+        np.diagonal(geometric.matrix, 1),
         ".:",
         color="grey",
         label="geometric",

@@ -21,7 +21,13 @@ from ._sequence import noise_sequence as noise_sequence
 from ._sigmoid import Sigmoid as Sigmoid
 from ._time_warp import TimeWarp as TimeWarp
 from ._transport import (
+    AbstractTransportMetric as AbstractTransportMetric,
+    Brenier as Brenier,
+    Certificate as Certificate,
+    PairDistances as PairDistances,
+    Sinkhorn as Sinkhorn,
     TransportSchedule as TransportSchedule,
+    certify as certify,
     transport_schedule as transport_schedule,
 )
 from ._two_phase import TwoPhase as TwoPhase

@@ -11,7 +11,17 @@ from ._cosine_vp import CosineVP as CosineVP, CosineVPSignal as CosineVPSignal
 from ._edm import EDM as EDM
 from ._geometric import Geometric as Geometric
 from ._io import from_dict as from_dict, load as load
+from ._largest_distance import (
+    LargestDistance as LargestDistance,
+    largest_distance as largest_distance,
+)
 from ._linear import Linear as Linear
+from ._noise_levels import (
+    geometric_ratio as geometric_ratio,
+    langevin_step_size as langevin_step_size,
+    num_noise_levels as num_noise_levels,
+    variance_ratio as variance_ratio,
+)
 from ._piecewise_linear import PiecewiseLinear as PiecewiseLinear
 from ._sequence import noise_sequence as noise_sequence
 from ._sigmoid import Sigmoid as Sigmoid

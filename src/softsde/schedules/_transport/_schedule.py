@@ -20,8 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..corruptions import AbstractCorruption
-from ._piecewise_linear import PiecewiseLinear
+from ...corruptions import AbstractCorruption
+from .._piecewise_linear import PiecewiseLinear
+from ._path import even_path
 
 
 class TransportSchedule(eqx.Module):
@@ -81,35 +82,6 @@ def coupling_distances(
     return np.sqrt(np.maximum(squared, 0))
 
 
-def _even_path(distances: np.ndarray, num_points: int) -> tuple[int, ...]:
-    """The path of `num_points` nodes, first to last, whose longest step is shortest.
-
-    Among those, the one of least total length: the paper's shortest path in the graph
-    of edges up to epsilon, at the smallest epsilon that leaves a path of that size.
-    """
-    size = len(distances)
-    forward = np.where(np.triu(np.ones((size, size), bool), 1), distances, np.inf)
-
-    longest = np.full(size, np.inf)
-    longest[0] = 0.0
-    for _ in range(num_points - 1):
-        longest = np.maximum(longest[:, None], forward).min(axis=0)
-    epsilon = longest[-1]
-
-    edges = np.where(forward <= epsilon, forward, np.inf)
-    length = np.full(size, np.inf)
-    length[0] = 0.0
-    came_from = []
-    for _ in range(num_points - 1):
-        through = length[:, None] + edges
-        came_from.append(through.argmin(axis=0))
-        length = through.min(axis=0)
-    path = [size - 1]
-    for previous in reversed(came_from):
-        path.append(int(previous[path[-1]]))
-    return tuple(reversed(path))
-
-
 def transport_schedule(
     corruption: AbstractCorruption,
     levels: Float[Array | np.ndarray, " candidates"],
@@ -156,7 +128,7 @@ def transport_schedule(
     distances = coupling_distances(corruption, levels, data)
     if not np.isfinite(distances).all():
         raise ValueError("`transport_schedule` got data that is not finite.")
-    path = _even_path(distances, num_points)
+    path = even_path(distances, num_points)
     steps = distances[path[:-1], path[1:]]
     schedule = PiecewiseLinear(np.linspace(start, 1.0, num_points), levels[list(path)])
     return TransportSchedule(schedule, levels, distances, path, float(steps.max()))

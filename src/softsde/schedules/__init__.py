@@ -16,6 +16,11 @@ from ._largest_distance import (
     largest_distance as largest_distance,
 )
 from ._linear import Linear as Linear
+from ._log_snr import log_snr_schedule as log_snr_schedule
+from ._matched_error import (
+    MatchedErrorSchedule as MatchedErrorSchedule,
+    matched_error_schedule as matched_error_schedule,
+)
 from ._noise_levels import (
     geometric_ratio as geometric_ratio,
     langevin_step_size as langevin_step_size,

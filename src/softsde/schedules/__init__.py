@@ -9,6 +9,7 @@ from ._constant import Constant as Constant
 from ._cosine import Cosine as Cosine
 from ._cosine_vp import CosineVP as CosineVP, CosineVPSignal as CosineVPSignal
 from ._edm import EDM as EDM
+from ._final_level import FinalLevel as FinalLevel, final_level as final_level
 from ._geometric import Geometric as Geometric
 from ._io import from_dict as from_dict, load as load
 from ._largest_distance import (

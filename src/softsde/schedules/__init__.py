@@ -12,6 +12,7 @@ from ._edm import EDM as EDM
 from ._final_level import FinalLevel as FinalLevel, final_level as final_level
 from ._geometric import Geometric as Geometric
 from ._io import from_dict as from_dict, load as load
+from ._joint import JointSchedule as JointSchedule, joint_schedule as joint_schedule
 from ._largest_distance import (
     LargestDistance as LargestDistance,
     largest_distance as largest_distance,

@@ -1,10 +1,12 @@
 """What those share that choose levels from data: checks, and curves inverted."""
 
+from collections.abc import Iterator
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from .._checks import check_samples
 from ..corruptions import AbstractCorruption
@@ -12,13 +14,15 @@ from ..corruptions import AbstractCorruption
 _BATCH = 64
 
 
-def check_levels(owner: str, levels) -> Float[np.ndarray, " candidates"]:
+def check_levels(
+    owner: str, levels, name: str = "levels"
+) -> Float[np.ndarray, " candidates"]:
     """Candidates as float64; refused unless they strictly increase."""
     levels = np.asarray(levels, np.float64)
     rising = levels.ndim == 1 and levels.size >= 2 and np.all(np.diff(levels) > 0)
     if not rising or not np.isfinite(levels).all():
         raise ValueError(
-            f"`{owner}` needs at least two finite, strictly increasing `levels`; sort "
+            f"`{owner}` needs at least two finite, strictly increasing `{name}`; sort "
             "them and remove repeats."
         )
     return levels
@@ -40,6 +44,12 @@ def check_num_points(owner: str, num_points: int, most: int) -> None:
 def check_start(owner: str, start: float) -> None:
     if not 0 <= start < 1:
         raise ValueError(f"`{owner}` got `start={start}`; expected [0, 1).")
+
+
+def batches(data) -> Iterator[Float[Array, "batch *shape"]]:
+    """The data a few samples at a time, on the device."""
+    for start in range(0, len(data), _BATCH):
+        yield jnp.asarray(data[start : start + _BATCH])
 
 
 class LevelMoments(eqx.Module):
@@ -74,8 +84,7 @@ def level_moments(
     # A corruption is linear: the mean of what it makes is what it makes of the mean.
     centre, levels = jnp.asarray(centre, dtype), jnp.asarray(levels, dtype)
     error, variance = np.zeros(levels.size), np.zeros(levels.size)
-    for start in range(0, len(data), _BATCH):
-        batch = jnp.asarray(data[start : start + _BATCH])
+    for batch in batches(data):
         moved, spread = _sums(corruption, levels, batch, centre)
         error += np.asarray(moved, np.float64)
         variance += np.asarray(spread, np.float64)

@@ -165,9 +165,9 @@ def test_the_path_of_a_gaussian_is_a_straight_line(x64):
         found.steps, np.linalg.norm(np.diff(place, axis=1), axis=0), rtol=1e-6
     )
     # The length is of second order in what the path misses of the line, and the longest
-    # step is longer than need be by the slack and the spacing of the grid.
+    # step is longer than need be by the slack and the spacing of the grid, 0.05.
     assert length <= found.steps.sum() < 1.015 * length
-    assert found.epsilon < 1.15 * length / 11
+    assert found.epsilon < 1.05 * (length / 11 + 0.05)
     assert found.steps.min() > 0.8 * length / 11
     # Noise first, as the paper has it, is a detour by way of this corner.
     corner = np.array([m, np.hypot(s, 2.0)])

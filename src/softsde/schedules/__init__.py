@@ -10,6 +10,7 @@ from ._cosine import Cosine as Cosine
 from ._cosine_vp import CosineVP as CosineVP, CosineVPSignal as CosineVPSignal
 from ._edm import EDM as EDM
 from ._final_level import FinalLevel as FinalLevel, final_level as final_level
+from ._fit_warp import FittedWarp as FittedWarp, fit_warp as fit_warp
 from ._geometric import Geometric as Geometric
 from ._io import from_dict as from_dict, load as load
 from ._joint import JointSchedule as JointSchedule, joint_schedule as joint_schedule
@@ -32,10 +33,12 @@ from ._noise_levels import (
 from ._piecewise_linear import PiecewiseLinear as PiecewiseLinear
 from ._sequence import noise_sequence as noise_sequence
 from ._sigmoid import Sigmoid as Sigmoid
+from ._softmax_warp import SoftmaxWarp as SoftmaxWarp
 from ._time_warp import TimeWarp as TimeWarp
 from ._transport import (
     TransportSchedule as TransportSchedule,
     transport_schedule as transport_schedule,
 )
+from ._transport_speed import transport_speed as transport_speed
 from ._two_phase import TwoPhase as TwoPhase
 from ._vp import VP as VP, SubVP as SubVP, VPSignal as VPSignal

@@ -15,6 +15,7 @@ from ._geometric import Geometric
 from ._linear import Linear
 from ._piecewise_linear import PiecewiseLinear
 from ._sigmoid import Sigmoid
+from ._softmax_warp import SoftmaxWarp
 from ._time_warp import TimeWarp
 from ._two_phase import TwoPhase
 from ._vp import VP, SubVP, VPSignal
@@ -31,6 +32,7 @@ _SCHEDULES: dict[str, type[AbstractSchedule]] = {
         Linear,
         PiecewiseLinear,
         Sigmoid,
+        SoftmaxWarp,
         SubVP,
         TimeWarp,
         TwoPhase,

@@ -12,7 +12,11 @@ from ._edm import EDM as EDM
 from ._final_level import FinalLevel as FinalLevel, final_level as final_level
 from ._fit_warp import FittedWarp as FittedWarp, fit_warp as fit_warp
 from ._geometric import Geometric as Geometric
-from ._io import from_dict as from_dict, load as load
+from ._io import (
+    from_dict as from_dict,
+    load as load,
+    provenance as provenance,
+)
 from ._joint import JointSchedule as JointSchedule, joint_schedule as joint_schedule
 from ._largest_distance import (
     LargestDistance as LargestDistance,
@@ -32,6 +36,7 @@ from ._noise_levels import (
 )
 from ._piecewise_linear import PiecewiseLinear as PiecewiseLinear
 from ._sequence import noise_sequence as noise_sequence
+from ._shipped import shipped as shipped, shipped_names as shipped_names
 from ._sigmoid import Sigmoid as Sigmoid
 from ._softmax_warp import SoftmaxWarp as SoftmaxWarp
 from ._time_warp import TimeWarp as TimeWarp

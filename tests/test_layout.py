@@ -34,7 +34,7 @@ APART = ("nn", "data", "metrics", "train", "plotting")
 HELPERS = ("_checks", "_types")
 
 # What `import softsde` must not bring in: they are slow, or not core dependencies.
-LAZY = {"grain", "orbax", "matplotlib", "scipy", "sklearn", "tyro", "PIL"}
+LAZY = {"grain", "orbax", "ott", "matplotlib", "scipy", "sklearn", "tyro", "PIL"}
 
 
 def _rooms() -> list[str]:

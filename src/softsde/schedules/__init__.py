@@ -41,7 +41,13 @@ from ._sigmoid import Sigmoid as Sigmoid
 from ._softmax_warp import SoftmaxWarp as SoftmaxWarp
 from ._time_warp import TimeWarp as TimeWarp
 from ._transport import (
+    AbstractTransportMetric as AbstractTransportMetric,
+    Brenier as Brenier,
+    Certificate as Certificate,
+    PairDistances as PairDistances,
+    Sinkhorn as Sinkhorn,
     TransportSchedule as TransportSchedule,
+    certify as certify,
     transport_schedule as transport_schedule,
 )
 from ._transport_speed import transport_speed as transport_speed

@@ -45,7 +45,7 @@ from ._candidates import (
 )
 from ._piecewise_linear import PiecewiseLinear
 from ._transport import transport_schedule
-from ._transport._path import even_path
+from ._transport._path import smallest_epsilon
 
 #: `metric(corruption, levels, sigmas, data)`: distances between all nodes, `(n, n)` for
 #: `n = len(levels) * len(sigmas)`, in the order of `(level, sigma)`, sigma fastest.
@@ -165,13 +165,12 @@ def joint_schedule(
         )
     if not np.isfinite(distances).all():
         raise ValueError(f"`{owner}` got distances that are not finite: is the data?")
-    # Nodes count level by level, so what `even_path` takes for forward never lowers
-    # the level. Not to lower the noise either is said here.
+    # Nodes count level by level, so what counts as forward never lowers the level. Not
+    # to lower the noise either is said here.
     noise_index = np.tile(np.arange(sigmas.size), levels.size)
     falls = noise_index[:, None] > noise_index[None]
     edges = np.where(falls, np.inf, distances)
-    even = even_path(edges, num_points)
-    reach = (1 + slack) * edges[even[:-1], even[1:]].max()
+    reach = (1 + slack) * smallest_epsilon(edges, num_points)
     path = _least_path(np.where(edges <= reach, edges**2, np.inf), num_points)
     steps = distances[path[:-1], path[1:]]
     places = [divmod(node, sigmas.size) for node in path]

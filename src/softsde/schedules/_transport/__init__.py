@@ -1,6 +1,11 @@
 """Level schedules by optimal transport."""
 
-from ._schedule import (
-    TransportSchedule as TransportSchedule,
-    transport_schedule as transport_schedule,
+from ._brenier import Brenier as Brenier
+from ._certify import Certificate as Certificate, certify as certify
+from ._metric import (
+    AbstractTransportMetric as AbstractTransportMetric,
+    PairDistances as PairDistances,
 )
+from ._result import TransportSchedule as TransportSchedule
+from ._schedule import transport_schedule as transport_schedule
+from ._sinkhorn import Sinkhorn as Sinkhorn

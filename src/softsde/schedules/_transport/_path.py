@@ -1,24 +1,50 @@
-"""Paths through the candidates: which levels to keep, given all distances."""
+"""Paths through the candidates: which levels to keep, given all distances.
+
+Distances come as a square matrix of which only the part above the diagonal is read; a
+pair that is not known, or may not be used, stands as infinity.
+"""
 
 import numpy as np
+from jaxtyping import Float
+
+Distances = Float[np.ndarray, "candidates candidates"]
 
 
-def even_path(distances: np.ndarray, num_points: int) -> tuple[int, ...]:
-    """The path of `num_points` nodes, first to last, whose longest step is shortest.
+def smallest_epsilon(distances: Distances, num_points: int | None) -> float:
+    """The least epsilon at which the edges up to it hold a path, first to last.
 
-    Among those, the one of least total length: the paper's shortest path in the graph
-    of edges up to epsilon, at the smallest epsilon that leaves a path of that size.
+    **Arguments:**
+
+    - `distances`: of all pairs.
+    - `num_points`: of the path, or `None` for a path of any number of points.
+
+    **Returns:** epsilon, or infinity where there is no such path at all.
     """
-    size = len(distances)
-    forward = np.where(np.triu(np.ones((size, size), bool), 1), distances, np.inf)
-
+    forward = _forward(distances)
+    size = len(forward)
     longest = np.full(size, np.inf)
     longest[0] = 0.0
-    for _ in range(num_points - 1):
-        longest = np.maximum(longest[:, None], forward).min(axis=0)
-    epsilon = longest[-1]
+    if num_points is None:
+        # Candidates are in order, so each is reached from those before it.
+        for node in range(1, size):
+            longest[node] = np.maximum(longest, forward[:, node]).min()
+    else:
+        for _ in range(num_points - 1):
+            longest = np.maximum(longest[:, None], forward).min(axis=0)
+    return float(longest[-1])
 
+
+def path_within(
+    distances: Distances, num_points: int, epsilon: float
+) -> tuple[int, ...]:
+    """The shortest path of `num_points` nodes, first to last, of edges up to epsilon.
+
+    SciPy's shortest paths cannot be told how many nodes to visit; one relaxation for
+    each edge of the path can.
+    """
+    forward = _forward(distances)
     edges = np.where(forward <= epsilon, forward, np.inf)
+    size = len(edges)
     length = np.full(size, np.inf)
     length[0] = 0.0
     came_from = []
@@ -30,3 +56,39 @@ def even_path(distances: np.ndarray, num_points: int) -> tuple[int, ...]:
     for previous in reversed(came_from):
         path.append(int(previous[path[-1]]))
     return tuple(reversed(path))
+
+
+def even_path(distances: np.ndarray, num_points: int) -> tuple[int, ...]:
+    """The path of `num_points` nodes, first to last, whose longest step is shortest.
+
+    Among those, the one of least total length: the paper's shortest path in the graph
+    of edges up to epsilon, at the smallest epsilon that leaves a path of that size.
+    """
+    epsilon = smallest_epsilon(distances, num_points)
+    return path_within(distances, num_points, epsilon)
+
+
+def shortest_path(distances: Distances, epsilon: float) -> tuple[int, ...]:
+    """The shortest path, first to last, of edges up to epsilon: Section 3.3 as it is.
+
+    However many nodes it holds: epsilon alone decides. There must be one.
+    """
+    import scipy.sparse
+
+    forward = _forward(distances)
+    rows, columns = np.nonzero(forward <= epsilon)
+    # In a sparse graph an edge of length zero is no edge at all.
+    lengths = np.maximum(forward[rows, columns], np.finfo(float).tiny)
+    graph = scipy.sparse.csr_array((lengths, (rows, columns)), shape=forward.shape)
+    previous = scipy.sparse.csgraph.dijkstra(
+        graph, indices=0, return_predecessors=True
+    )[1]
+    path = [len(forward) - 1]
+    while path[-1] != 0:
+        path.append(int(previous[path[-1]]))
+    return tuple(reversed(path))
+
+
+def _forward(distances: Distances) -> Distances:
+    upper = np.triu(np.ones(distances.shape, bool), 1)
+    return np.where(upper, distances, np.inf)

@@ -1,0 +1,69 @@
+"""A file that lets a long computation be cut short and taken up again."""
+
+import hashlib
+import os
+import pathlib
+import tempfile
+import zipfile
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def fingerprint(inputs: Any, settings: tuple) -> str:
+    """A hash of everything that a result depends on: arrays and plain values."""
+    leaves, structure = jax.tree.flatten(inputs)
+    digest = hashlib.sha256(f"{structure} {settings}".encode())
+    for leaf in leaves:
+        array = np.asarray(leaf)
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def save_state(path: str, identity: str, state) -> None:
+    """Writes the arrays of a named tuple; the file is whole at every moment."""
+    target = pathlib.Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, identity=np.array(identity), **state._asdict())
+        os.replace(name, target)
+    except BaseException:
+        pathlib.Path(name).unlink(missing_ok=True)
+        raise
+
+
+def load_state(path: str, identity: str, state):
+    """The state that the file keeps, or the one given where there is no file.
+
+    **Raises:** `ValueError` for a file that is damaged, or was written from other
+    inputs: it is somebody's hours of work, so it is not overwritten.
+    """
+    if not os.path.exists(path):
+        return state
+    try:
+        with open(path, "rb") as file, np.load(file) as archive:
+            found = str(archive["identity"])
+            arrays = {name: archive[name] for name in state._fields}
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        AttributeError,
+        zipfile.BadZipFile,
+    ) as error:
+        raise ValueError(
+            f"The cache {path!r} is damaged, or not a cache of transport distances "
+            f"({error}). Delete it to compute it afresh, or name another file."
+        ) from error
+    if found != identity:
+        raise ValueError(
+            f"The cache {path!r} was written for another corruption, other levels, "
+            "data, key or settings. Delete it to compute it afresh, or name another "
+            "file."
+        )
+    return type(state)(**arrays)

@@ -37,9 +37,7 @@ def plot_levels(
     ```python
     blur = ss.corruptions.GaussianBlur((28, 28, 1))
     levels = np.array([0.1, 1.0, 3.0])
-    blurred = np.stack(
-        [[blur.apply(level, image) for level in levels] for image in images[:4]]
-    )
+    blurred = np.stack([[blur.apply(v, x) for v in levels] for x in xs])
     ss.plotting.plot_levels(blurred, levels, "levels.png")
     ```
     """

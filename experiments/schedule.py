@@ -154,7 +154,6 @@ def _provenance(command, corruption, source, images, found) -> dict[str, Any]:
 def _pictures(command, corruption, images, found, noise, folder) -> list[Path]:
     times = np.linspace(0, 1, 200, dtype=np.float32)
     title = f"{command.data}, {command.corruption}"
-    waits = [command.noise_fraction, 1.0]
     if found.levels[0] > 0:
         other = np.geomspace(found.levels[0], found.levels[-1], command.num_points)
         name = "geometric"
@@ -162,7 +161,7 @@ def _pictures(command, corruption, images, found, noise, folder) -> list[Path]:
         other = np.linspace(found.levels[0], found.levels[-1], command.num_points)
         name = "uniform"
     baseline = ss.schedules.PiecewiseLinear(
-        np.linspace(*waits, command.num_points), other
+        np.linspace(command.noise_fraction, 1.0, command.num_points), other
     )
     read = lambda curve: np.asarray(jax.vmap(curve)(times))
     chosen = found.levels[list(found.path)]

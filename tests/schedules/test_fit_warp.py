@@ -104,7 +104,7 @@ def test_training_goes_on_from_where_it_was(x64, key):
 @pytest.fixture
 def images():
     rng = np.random.default_rng(0)
-    return rng.normal(size=(40, 6, 6, 1)).cumsum(axis=1).cumsum(axis=2)
+    return rng.normal(size=(42, 6, 6, 1)).cumsum(axis=1).cumsum(axis=2)
 
 
 def test_the_speed_is_the_limit_of_transport_distances(x64, images):

@@ -82,10 +82,10 @@ def level_moments(
     dtype = jnp.asarray(data[:1]).dtype
     centre = np.asarray(data).mean(axis=0, dtype=np.float64)
     # A corruption is linear: the mean of what it makes is what it makes of the mean.
-    centre, levels = jnp.asarray(centre, dtype), jnp.asarray(levels, dtype)
+    centre, thetas = jnp.asarray(centre, dtype), jnp.asarray(levels, dtype)
     error, variance = np.zeros(levels.size), np.zeros(levels.size)
     for batch in batches(data):
-        moved, spread = _sums(corruption, levels, batch, centre)
+        moved, spread = _sums(corruption, thetas, batch, centre)
         error += np.asarray(moved, np.float64)
         variance += np.asarray(spread, np.float64)
     if not (np.isfinite(error).all() and np.isfinite(variance).all()):

@@ -107,7 +107,9 @@ def fit_warp(
         )
     if optimiser is None:
         optimiser = optax.adam(optax.cosine_decay_schedule(0.1, num_steps))
-    progress, history, shares = _train(cost, progress, optimiser, num_steps, key)
+    trained = _train(cost, progress, optimiser, num_steps, key)
+    progress, history, shares = trained
+    assert progress is not None  # for pyright, which takes jit's word for less
     if not np.isfinite(np.asarray(shares)).all() or np.min(shares) < 0:
         raise ValueError(
             "`fit_warp` needs a `cost` that is finite, not negative and not zero "

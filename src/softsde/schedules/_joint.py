@@ -233,7 +233,7 @@ def _coordinate_moments(corruption, levels, data):
     thetas = jnp.asarray(levels, dtype)
     # A shift, so that the variance is no difference of large numbers.
     shift = jnp.asarray(np.asarray(data).mean(axis=0, dtype=np.float64), dtype)
-    total = squares = base = 0.0
+    total = squares = base = np.zeros(1)
     for batch in batches(data):
         sums = _coordinate_sums(corruption, rotate, thetas, batch, shift)
         first, second, base = (np.asarray(value, np.float64) for value in sums)
@@ -250,6 +250,7 @@ class _Rotation(eqx.Module):
 
     def __call__(self, x):
         if self.matrix is None:
+            assert self.corruption is not None
             return self.corruption.to_basis(x).reshape(-1)
         return jnp.matmul(self.matrix, x.reshape(-1), precision="highest")
 

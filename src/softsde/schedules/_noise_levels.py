@@ -65,7 +65,8 @@ def geometric_ratio(dim: int, *, overlap: float = 0.5) -> float:
     upper = 2.0
     while excess(upper) > 0:
         upper *= 2
-    return float(optimize.brentq(excess, 1.0, upper, xtol=1e-14, rtol=1e-14))
+    found = optimize.root_scalar(excess, bracket=(1.0, upper), xtol=1e-14)
+    return float(found.root)
 
 
 def num_noise_levels(sigma_min: float, sigma_max: float, ratio: float) -> int:

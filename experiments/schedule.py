@@ -1,67 +1,219 @@
-"""Compute a level schedule from data: `python -m experiments.schedule mnist_blur`.
+"""Choose a level schedule from data: `python -m experiments.schedule --data mnist`.
 
-Writes the blur over time as JSON, which training of the same experiment would choose,
-and draws it.
+Reads images, corrupts them at many candidate levels, and picks those between which
+their distribution moves by equal 2-Wasserstein distances (the paper's Section 3.3).
+Writes the schedule as JSON, which `softsde.schedules.load` reads, the distances, and
+pictures of them, of the level and the noise over time, and of the corrupted images.
+
+    python -m experiments.schedule --data fashion_mnist
+    python -m experiments.schedule --data digits --corruption soft_mask
+    python -m experiments.schedule --data pictures/ --size 64 --last-level 23
 """
 
+import shlex
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Any, Literal
 
 import jax
 import numpy as np
-import tyro
 
 import softsde as ss
 
-from . import _build, _cli
-from ._config import PRESETS, Config
+from . import _cli, _corruptions
+from ._config import PRESETS
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Compute and draw the levels of an experiment."""
+    """Choose a level schedule from data."""
 
-    config: Annotated[Config, tyro.conf.arg(name="")]
-    folder: Path
-    """Where to write."""
+    data: str
+    """A name, such as `mnist`, or one's own images: a .npy or .npz file or a folder."""
+    corruption: _corruptions.CorruptionName = "gaussian_blur"
+    """The family of operators."""
+    size: int | None = None
+    """Side in pixels to which a folder's pictures are brought."""
+    images: int = 3000
+    """How many images to compare, spread evenly over the data."""
+    num_levels: int = 256
+    """Candidate levels."""
+    num_points: int = 32
+    """How many of them the schedule keeps, the first and the last among them."""
+    metric: Literal["brenier", "sinkhorn"] = "brenier"
+    """The closed form, in seconds, or the paper's regularised distances, in hours."""
+    first_level: float | None = None
+    """By default no corruption; 0.01 pixels for blurs."""
+    last_level: float | None = None
+    """By default full corruption; for blurs 9/16 of the side, the paper's 18 at 32."""
+    sigma_min: float = 0.01
+    """Noise of clean images; images are in [0, 1]."""
+    sigma_max: float = 0.1
+    """Noise from `noise_fraction` on."""
+    noise_fraction: float = 0.2
+    """Share of the time in which the noise grows, before the level begins to move."""
+    folder: Path | None = None
+    """Where to write; by default `runs/schedule_DATA_CORRUPTION`."""
+
+    def words(self) -> str:
+        """The command that asks for the same."""
+        words = ["python", "-m", "experiments.schedule"]
+        for name, default in (
+            ("data", None),
+            ("corruption", "gaussian_blur"),
+            ("size", None),
+            ("images", 3000),
+            ("num_levels", 256),
+            ("num_points", 32),
+            ("metric", "brenier"),
+            ("first_level", None),
+            ("last_level", None),
+            ("noise_fraction", 0.2),
+        ):
+            value = getattr(self, name)
+            if value != default:
+                words += [f"--{name.replace('_', '-')}", shlex.quote(str(value))]
+        return " ".join(words)
 
 
-def schedule(config: Config, folder: Path) -> list[Path]:
+def schedule(command: Schedule) -> list[Path]:
     """Computes, and gives the paths written."""
-    source = _build.make_source(config.data)
-    levels = _build.make_levels(config.process, source)
-    geometric = _build.make_process(config.process, source.shape).levels
-    folder.mkdir(parents=True, exist_ok=True)
-    levels.save(folder / "levels.json")
-
-    times = np.linspace(0, 1, 200, dtype=np.float32)
-    picture = ss.plotting.plot_curves(
-        times,
-        {
-            name: np.asarray(jax.vmap(curve)(times))
-            for curve, name in (
-                (geometric, "geometric"),
-                (levels, config.process.levels),
-            )
-        },
-        folder / "levels.png",
-        y_label="blur, pixels",
-        logarithmic=True,
-        title=config.data.source,
+    source = ss.data.load(command.data, size=command.size)
+    corruption = _corruptions.CORRUPTIONS[command.corruption](source.shape)
+    levels = _corruptions.candidates(
+        corruption,
+        source.shape,
+        command.num_levels,
+        first=command.first_level,
+        last=command.last_level,
     )
-    return [folder / "levels.json", picture]
+    images = ss.data.to_array(source, limit=command.images)
+    print(
+        f"{len(images):,} images of {source.shape} at {levels.size} levels from "
+        f"{levels[0]:g} to {levels[-1]:g} ...",
+        flush=True,
+    )
+    began = time.perf_counter()
+    found = ss.schedules.transport_schedule(
+        corruption,
+        levels,
+        images,
+        num_points=command.num_points,
+        metric=command.metric,
+        start=command.noise_fraction,
+        key=jax.random.key(0),
+    )
+    seconds = time.perf_counter() - began
+    print(
+        f"{command.num_points} points, steps of {found.steps.mean():.4g} on average "
+        f"and {found.epsilon:.4g} at most ({found.kind}), in {seconds:.1f} s"
+    )
+
+    folder = command.folder or Path("runs") / _default_name(command)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / "levels.json", folder / "distances.npz"]
+    found.schedule.save(
+        paths[0], provenance=_provenance(command, corruption, source, images, found)
+    )
+    np.savez(
+        paths[1], levels=levels, distances=found.distances, path=np.array(found.path)
+    )
+    noise = ss.schedules.TwoPhase(
+        command.sigma_min, command.sigma_max, command.noise_fraction
+    )
+    return paths + _pictures(command, corruption, images, found, noise, folder)
+
+
+def _default_name(command: Schedule) -> str:
+    return f"schedule_{Path(command.data).stem}_{command.corruption}"
+
+
+def _provenance(command, corruption, source, images, found) -> dict[str, Any]:
+    """What the file is to remember; no path of the machine but what was typed."""
+    return {
+        "data": command.data,
+        "split": "train",
+        "images": len(images),
+        "of": len(source),
+        "shape": list(source.shape),
+        "corruption": repr(corruption),
+        "candidates": [float(found.levels[0]), float(found.levels[-1])],
+        "num_candidates": found.levels.size,
+        "num_points": command.num_points,
+        "metric": command.metric,
+        "kind": found.kind,
+        "epsilon": found.epsilon,
+        "length": found.length,
+        "start": command.noise_fraction,
+        "command": command.words(),
+        "softsde": ss.__version__,
+    }
+
+
+def _pictures(command, corruption, images, found, noise, folder) -> list[Path]:
+    times = np.linspace(0, 1, 200, dtype=np.float32)
+    title = f"{command.data}, {command.corruption}"
+    if found.levels[0] > 0:
+        other = np.geomspace(found.levels[0], found.levels[-1], command.num_points)
+        name = "geometric"
+    else:
+        other = np.linspace(found.levels[0], found.levels[-1], command.num_points)
+        name = "uniform"
+    baseline = ss.schedules.PiecewiseLinear(
+        np.linspace(command.noise_fraction, 1.0, command.num_points), other
+    )
+    read = lambda curve: np.asarray(jax.vmap(curve)(times))
+    chosen = found.levels[list(found.path)]
+    shown = chosen[np.linspace(0, len(chosen) - 1, 8).round().astype(int)]
+    corrupted = jax.vmap(
+        lambda x: jax.vmap(lambda theta: corruption.apply(theta, x))(np.float32(shown))
+    )(images[:: max(1, len(images) // 4)][:4])
+    return [
+        ss.plotting.plot_distances(
+            found.distances,
+            found.levels,
+            found.path,
+            folder / "distances.png",
+            title=title,
+        ),
+        ss.plotting.plot_curves(
+            times,
+            {"transport": read(found.schedule), name: read(baseline)},
+            folder / "levels.png",
+            y_label="level",
+            logarithmic=name == "geometric",
+            title=title,
+        ),
+        ss.plotting.plot_curves(
+            times,
+            {"noise": read(noise)},
+            folder / "noise.png",
+            y_label="standard deviation",
+            logarithmic=True,
+            title=title,
+        ),
+        ss.plotting.plot_levels(
+            np.asarray(corrupted), shown, folder / "images.png", title=title
+        ),
+    ]
 
 
 def main() -> None:
     with _cli.plain_errors():
-        defaults = {
-            name: Schedule(preset.config, Path("runs") / f"schedule_{name}")
+        command = _cli.parse(Schedule, "experiments.schedule", __doc__)
+        paths = schedule(command)
+        _cli.wrote(*paths)
+        commands = [
+            f"python -c \"import softsde as ss; ss.schedules.load('{paths[0]}')\""
+        ]
+        commands += [
+            f"python -m experiments.train {name}  # which chooses its own like this"
             for name, preset in PRESETS.items()
-        }
-        command = _cli.parse_preset(defaults, "experiments.schedule", __doc__)
-        _cli.wrote(*schedule(command.config, command.folder))
-        _cli.next_commands("python -m experiments.train NAME")
+            if command.corruption == "gaussian_blur"
+            and preset.config.data.source == command.data
+        ]
+        _cli.next_commands(*commands)
 
 
 if __name__ == "__main__":

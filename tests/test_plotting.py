@@ -10,6 +10,8 @@ from PIL import Image
 from softsde.plotting import (
     image_grid,
     plot_curves,
+    plot_distances,
+    plot_levels,
     plot_metrics,
     plot_neighbours,
     save_grid,
@@ -272,6 +274,42 @@ def test_curves_are_drawn_as_given(as_a_user, tmp_path, drawn):
         plot_curves(x, {}, tmp_path / "d.png")
     with pytest.raises(ValueError, match=r"'short' of shape \(2,\)"):
         plot_curves(x, {"short": values[:2]}, tmp_path / "d.png")
+
+
+def test_distances_are_drawn_with_the_path_on_them(as_a_user, tmp_path, drawn):
+    levels = np.array([0.0, 1.0, 3.0, 6.0])
+    distances = np.abs(levels[:, None] - levels[None])
+    path = plot_distances(distances, levels, (0, 2, 3), tmp_path / "d.png", title="D")
+    assert read(path)[0].std() > 0
+    (figure,) = drawn
+    axes = figure.axes[0]
+    np.testing.assert_array_equal(axes.images[0].get_array(), distances)
+    stair, corners = (line.get_xydata() for line in axes.lines)
+    # Columns are where a step leads, rows where it comes from.
+    np.testing.assert_array_equal(stair, [[0, 0], [2, 0], [2, 2], [3, 2], [3, 3]])
+    np.testing.assert_array_equal(corners, [[2, 0], [3, 2]])
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "1", "3", "6"]
+    with pytest.raises(ValueError, match=r"shape \(3, 3\) for 4 levels"):
+        plot_distances(distances[:3, :3], levels, (0, 3), path)
+    for wrong in ((0,), (0, 4), (2, 1), (-1, 2)):
+        with pytest.raises(ValueError, match="two rising indices below 4"):
+            plot_distances(distances, levels, wrong, path)
+
+
+def test_levels_are_in_columns_over_their_names(tmp_path):
+    shades = np.arange(6, dtype=np.uint8).reshape(2, 3) * 20
+    images = np.tile(shades[:, :, None, None, None], (1, 1, 40, 40, 1))
+    path = plot_levels(images, np.array([0.5, 1, 2]), tmp_path / "l.png", scale=1)
+    pixels, _ = read(path)
+    middles = pixels[[1 + 20, 1 + 20 + 57]][:, [21, 62, 103]]
+    np.testing.assert_array_equal(middles, shades)
+    # Words under the last row, and none under the first.
+    under = [pixels[1 + 40 : 1 + 56], pixels[1 + 57 + 40 : 1 + 57 + 56]]
+    assert under[0].min() == 255 and under[1].min() < 100
+    small = plot_levels(images[:, :, :8, :8], np.array([0.5, 1, 2]), path)
+    assert read(small)[0].shape[1] == 3 * 41 + 1
+    with pytest.raises(ValueError, match=r"expected `\(num, 2, height"):
+        plot_levels(images, np.array([0.5, 1]), path)
 
 
 def test_missing_extras_are_named(tmp_path, monkeypatch):

@@ -289,12 +289,6 @@ def test_an_exported_model_is_the_run_s(run, tmp_path, monkeypatch):
         pretrained.export(run, "tiny")
 
 
-def test_schedule_writes_what_training_would_choose(run, tmp_path):
-    paths = schedule.schedule(tiny(), tmp_path)
-    assert all(path.exists() for path in paths)
-    assert same(ss.schedules.load(paths[0]), ss.schedules.load(run / "levels.json"))
-
-
 @pytest.mark.parametrize(
     "module", [train, sample, evaluate, classifier, schedule], ids=lambda m: m.__name__
 )

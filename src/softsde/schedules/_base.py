@@ -2,6 +2,7 @@
 
 import abc
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -52,13 +53,23 @@ class AbstractSchedule(eqx.Module):
             )
         return out
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
         """Writes the schedule as JSON, atomically. `softsde.schedules.load` reads it.
 
         **Arguments:**
 
         - `path`: of the file; its folder must exist.
+        - `provenance`: what is to be remembered of how it came about, as plain data.
+            `softsde.schedules.provenance` reads it.
         """
         from ._io import write_json
 
-        write_json(path, self.to_dict())
+        content = self.to_dict()
+        if provenance is not None:
+            content["provenance"] = dict(provenance)
+        write_json(path, content)

@@ -16,6 +16,7 @@ from ._geometric import Geometric
 from ._linear import Linear
 from ._piecewise_linear import PiecewiseLinear
 from ._sigmoid import Sigmoid
+from ._softmax_warp import SoftmaxWarp
 from ._time_warp import TimeWarp
 from ._two_phase import TwoPhase
 from ._vp import VP, SubVP, VPSignal
@@ -34,6 +35,7 @@ _SCHEDULES: dict[str, type[AbstractSchedule]] = {
         Linear,
         PiecewiseLinear,
         Sigmoid,
+        SoftmaxWarp,
         SubVP,
         TimeWarp,
         TwoPhase,
@@ -97,9 +99,41 @@ def load(path: str | os.PathLike[str]) -> AbstractSchedule:
     **Raises:** `ValueError` when the file holds no schedule, naming the file.
     """
     try:
-        content = json.loads(pathlib.Path(path).read_text())
-        if not isinstance(content, dict):
-            raise ValueError(f"expected a JSON object, got {type(content).__name__}.")
+        content = _read(path)
+        content.pop("provenance", None)
         return from_dict(content)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} does not hold a schedule: {error}") from error
+
+
+def provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What the file of a schedule says of how it came about; empty where nothing.
+
+    **Arguments:**
+
+    - `path`: of the JSON file, or the name of one that comes with the package, as in
+        [`softsde.schedules.shipped`][].
+
+    **Raises:** `ValueError` when the file holds no JSON object; `FileNotFoundError`.
+
+    !!! example
+
+        ```python
+        ss.schedules.provenance("digits_blur")["images"]  # 1500
+        ```
+    """
+    from ._shipped import path_of, shipped_names
+
+    if str(path) in shipped_names():
+        path = path_of(str(path))
+    try:
+        return _read(path).get("provenance", {})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} does not hold a schedule: {error}") from error
+
+
+def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    content = json.loads(pathlib.Path(path).read_text())
+    if not isinstance(content, dict):
+        raise ValueError(f"expected a JSON object, got {type(content).__name__}.")
+    return content

@@ -127,6 +127,7 @@ def likelihood_errors(tolerances):
             dt0=0.01,
         )
         found = jax.vmap(one)(xs)
+        assert found.nfe is not None
         truth = jax.vmap(lambda x: oracle.log_prob(process, 0.0, x))(xs)
         return jnp.abs(found.log_prob - truth).max(), jnp.mean(found.nfe)
 
@@ -189,7 +190,7 @@ def main() -> None:
 def draw(paths, stride, tolerances, errors) -> None:
     figure = new_figure("exactness", 10.5, 7.6)
     outer = figure.add_gridspec(2, 1, height_ratios=(3, 1.25))
-    panels = outer[0].subgridspec(3, len(TIMES)).subplots()
+    panels = np.asarray(outer[0].subgridspec(3, len(TIMES)).subplots())
     highlighted = highlights(paths["probability flow"][:, -1])
     for row, (name, path) in zip(panels, paths.items(), strict=True):
         top = name == next(iter(paths))
@@ -218,7 +219,8 @@ def draw(paths, stride, tolerances, errors) -> None:
             if top:
                 axes.set_title(f"$t = {t:g}$", fontsize=10)
 
-    left, right = outer[1].subgridspec(1, 2, wspace=0.08).subplots()
+    grid = outer[1].subgridspec(1, 2, wspace=0.08)
+    left, right = (figure.add_subplot(grid[0, i]) for i in range(2))
     left.loglog(tolerances, errors[:, 0], "o-", color=INK, ms=4, lw=1.2)
     left.axhline(1e-8, color=TRAILS[0], lw=0.9, ls="--")
     left.invert_xaxis()

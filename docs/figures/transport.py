@@ -53,7 +53,7 @@ def accuracy(data: np.ndarray, result: ss.schedules.TransportSchedule) -> None:
     print("| step | exact | identity | debiased, 0.01 | ott-jax's default |")
     print("| --- | --- | --- | --- | --- |")
     for k in (0, 1, 5, 10, 15, 20, 25, 30):
-        plain = default_sinkhorn(*steps[k], images)
+        plain = default_sinkhorn(steps[k, 0], steps[k, 1], images)
         print(
             f"| {steps[k, 0]:.2f} to {steps[k, 1]:.2f} | {found.assignment[k]:.4f} "
             f"| {found.coupling[k]:.4f} | {found.sinkhorn[k]:.4f} | {plain:.3f} |"

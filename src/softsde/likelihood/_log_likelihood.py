@@ -11,8 +11,8 @@ from .._checks import check_samples
 from .._priors import AbstractPrior, check_prior
 from .._types import DenoiserFn, Key, Sample, Scalar
 from ..processes import Process
+from ..solvers import AbstractReverseSolver
 from ..solvers._evaluations import count_evaluations
-from ..terms import ReverseControlTerm
 from ._divergence import AbstractDivergence, make_divergence
 
 
@@ -117,7 +117,7 @@ def log_likelihood(
     _check_process(process)
     check_prior(owner, prior, process, x.shape)
     solver = diffrax.Tsit5() if solver is None else solver
-    if solver.term_structure is ReverseControlTerm:
+    if isinstance(solver, AbstractReverseSolver):
         raise TypeError(
             f"`{owner}` integrates a vector field; got `{type(solver).__name__}`, "
             "which steps the control form. Use a Runge–Kutta method of diffrax, such "

@@ -23,6 +23,21 @@ import softsde as ss
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 SOURCE = pathlib.Path(ss.__file__).parent
 
+# Pages and docstrings whose examples compile for long: they wait for the slow lane.
+SLOW = {
+    "extending.md",
+    "likelihood.md",
+    "losses.md",
+    "softsde.AnnealedLangevin",
+    "softsde.Denoiser",
+    "softsde.PredictorCorrector",
+    "softsde.StochasticHeun",
+    "softsde.arc_length_times",
+    "softsde.bits_per_dim",
+    "softsde.losses.ImportanceTimes",
+    "softsde.train.make_train_step",
+}
+
 _ENTRY = re.compile(r"^\s*::: *([\w.]+) *$", re.MULTILINE)
 # A fenced block: its indentation, the words after the fence, the body.
 _FENCE = re.compile(r"^([ \t]*)```(.*)\n((?:.*\n)*?)\1```[ \t]*$", re.MULTILINE)
@@ -161,7 +176,11 @@ def _docstring_examples() -> list[Any]:
         path: inspect.getdoc(module) or "" for path, module in _public_modules().items()
     }
     return [
-        pytest.param(block, id=f"{path}-{i}")
+        pytest.param(
+            block,
+            id=f"{path}-{i}",
+            marks=[pytest.mark.slow] if path in SLOW else [],
+        )
         for path, text in texts.items()
         for i, block in enumerate(_python_blocks(text))
     ]
@@ -244,7 +263,11 @@ def test_docstring_example_runs(example, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, id=str(page.relative_to(DOCS)))
+        pytest.param(
+            page,
+            id=str(page.relative_to(DOCS)),
+            marks=[pytest.mark.slow] if page.name in SLOW else [],
+        )
         for page in sorted(DOCS.rglob("*.md"))
         if _python_blocks(page.read_text())
     ],

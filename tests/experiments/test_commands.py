@@ -79,6 +79,7 @@ def test_only_the_network_is_trained(run):
     assert not same(model.network, first)
 
 
+@pytest.mark.slow
 def test_a_run_may_start_from_the_weights_of_another(run, tmp_path):
     training = dataclasses.replace(
         tiny().training, steps=1, initial=str(run), sample_every=1
@@ -233,6 +234,7 @@ def test_evaluate_without_a_classifier_says_how_to_train_one(
         evaluate.evaluate(evaluate.Evaluate(str(run), num=10, classifier="nowhere.eqx"))
 
 
+@pytest.mark.slow
 def test_classifier_beats_linear_regression_and_is_read_back(tmp_path):
     command = classifier.Train(
         "digits", folder=tmp_path, epochs=12, batch_size=64, widths=(16, 32)

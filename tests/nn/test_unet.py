@@ -57,6 +57,7 @@ def test_a_new_network_predicts_zero(key, options):
     assert jnp.array_equal(apply(network, jnp.array(0.3), x), jnp.zeros(SHAPE))
 
 
+@pytest.mark.slow
 def test_derivatives(x64, key, options):
     """Against finite differences, in time, image and parameters at once, along random
     directions; and none of the parameters is idle."""

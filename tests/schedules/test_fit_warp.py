@@ -109,7 +109,7 @@ def images():
 
 def test_the_speed_is_the_limit_of_transport_distances(x64, images):
     heat = HeatBlur((6, 6, 1))
-    process = ss.Process(heat, Linear(0.2, 3.0), Constant(0.1))
+    process = ss.Process(heat, Linear(0.2, 3.0), Constant(0.1), clean_start=False)
     speed = transport_speed(process, images)
     for t in (0.1, 0.5, 0.9):
         h = 1e-4
@@ -119,14 +119,16 @@ def test_the_speed_is_the_limit_of_transport_distances(x64, images):
 
 
 def test_the_speed_counts_the_noise(x64, images):
-    process = ss.Process(HeatBlur((6, 6, 1)), Constant(0.5), Linear(0.1, 0.7))
+    process = ss.Process(
+        HeatBlur((6, 6, 1)), Constant(0.5), Linear(0.1, 0.7), clean_start=False
+    )
     assert float(transport_speed(process, images)(0.3)) == pytest.approx(6 * 0.6)
 
 
 def test_a_warp_of_the_speed_is_the_transport_schedule(x64, key, images):
     """By gradient, the schedule that the shortest path finds among candidates."""
     heat = HeatBlur((6, 6, 1))
-    process = ss.Process(heat, Linear(0.2, 3.0), Constant(0.1))
+    process = ss.Process(heat, Linear(0.2, 3.0), Constant(0.1), clean_start=False)
     speed = transport_speed(process, images)
     fitted = fit_warp(speed, num_knots=40, num_steps=300, key=key)
     learned = TimeWarp(process.levels, fitted.warp)

@@ -142,6 +142,7 @@ def test_the_forward_drift_is_the_papers(x64, key):
             assert float(term.contr(0.3, 0.7).score_weight) == pytest.approx(0)
 
 
+@pytest.mark.slow
 def test_forward_and_back_is_the_identity(x64):
     """The latent of a sample, by two solves that meet within their error."""
     process, oracle = blur(), mixture(3)

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import matplotlib.image
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -12,6 +13,8 @@ EXAMPLES = {
     "own_corruption": ["--steps", "5", "--num", "4"],
     "learned_blur": ["--steps", "3"],
 }
+# Those that draw one picture, where they are told to: name to the picture of the page.
+ONE_PICTURE = {"mixture": "mixture.png", "schedule": "schedule_comparison.png"}
 
 
 def run(script: str, *arguments: str) -> str:
@@ -28,7 +31,7 @@ def pictures_of(page: str, folder: str) -> set[str]:
 
 def test_every_example_is_here():
     scripts = {path.stem for path in (ROOT / "docs" / "examples").glob("*.py")}
-    assert scripts == set(EXAMPLES)
+    assert scripts == {*EXAMPLES, *ONE_PICTURE}
 
 
 @pytest.mark.slow
@@ -37,6 +40,17 @@ def test_example_draws_the_pictures_of_its_page(name, tmp_path):
     run(f"examples/{name}.py", *EXAMPLES[name], "--folder", str(tmp_path))
     shown = pictures_of(f"examples/{name}.md", name)
     assert shown == {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ONE_PICTURE)
+def test_example_draws_the_picture_of_its_page(name, tmp_path):
+    kept = ROOT / "docs" / "_static" / ONE_PICTURE[name]
+    assert kept.name in (ROOT / "docs" / "examples" / f"{name}.md").read_text()
+    drawn = tmp_path / kept.name
+    run(f"examples/{name}.py", str(drawn))
+    size = lambda path: matplotlib.image.imread(path).shape
+    assert size(drawn) == size(kept)
 
 
 @pytest.mark.slow

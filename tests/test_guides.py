@@ -14,14 +14,13 @@ SHAPE = (8, 8, 3)
 
 def promises() -> dict[str, dict[str, str]]:
     """Name to cells by column, of the table in the guide to corruptions."""
-    text = (DOCS / "corruptions.md").read_text().split("## What each promises")[1]
-    lines = [line for line in text.splitlines() if line.startswith("|")]
+    text = (DOCS / "corruptions.md").read_text().split("## What each promises\n")[1]
+    section = text.split("\n## ")[0]  # other tables follow in other sections
+    lines = [line for line in section.splitlines() if line.startswith("|")]
     head, _, *rows = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in lines
+        [cell.strip() for cell in line[1:-1].split("|")] for line in lines
     ]
-    # An empty first cell is stripped with the bars beside it.
-    columns = ["", *head][-len(rows[0]) :]
-    return {row[0].strip("`"): dict(zip(columns, row, strict=True)) for row in rows}
+    return {row[0].strip("`"): dict(zip(head, row, strict=True)) for row in rows}
 
 
 # One of each as it comes, and where the table says "with", one without.

@@ -22,6 +22,7 @@ class Swirl(ss.corruptions.AbstractCorruption):
     """Turns and shrinks the plane, faster along one direction: `expm(-theta L)`."""
 
     def apply(self, theta, x):
+        theta = jnp.asarray(theta)
         angle, fast, slow = 1.5 * theta, jnp.exp(-2 * theta), jnp.exp(-theta)
         sheared = jnp.stack([fast * x[0] + (slow - fast) * x[1], slow * x[1]])
         cos, sin = jnp.cos(angle), jnp.sin(angle)
@@ -100,7 +101,8 @@ def show(axes, points, title):
 show(panels[0], truth, "the data")
 for axes, (name, options) in zip(panels[1:], samplers.items(), strict=True):
     drawn = ss.sample(process, denoiser, x1=x1, denoise_last=False, key=key, **options)
-    evaluations = float(np.mean(drawn.nfe))
+    assert drawn.nfe is not None  # every one of these tells
+    evaluations = float(np.mean(np.asarray(drawn.nfe)))
     distance = float(energy_distance(drawn.x, truth))
     print(f"{name:26} {evaluations:5.0f} evaluations   distance {distance:.4f}")
     show(axes, drawn.x, f"{name}\n{evaluations:.0f} evaluations, {distance:.4f}")

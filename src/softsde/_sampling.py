@@ -138,6 +138,8 @@ def _sample_batch(process, denoiser, prior, x1, indices, key, times, saved, plan
             adjoint=diffrax.ForwardMode(),
             max_steps=max_steps,
             progress_meter=plan.meter,
+            # Known steps cannot run out, and the check would cost compile time.
+            throw=plan.controller is not None,
         )
         return jnp.asarray(solution.ys), solution.stats["num_steps"]
 
@@ -296,7 +298,9 @@ def sample(
     for first in range(0, number, size):
         # The last batch is padded, so that one compiled program serves all.
         indices = np.arange(first, first + size)
-        starts = None if x1 is None else x1[np.minimum(indices, number - 1)]
+        starts = x1
+        if x1 is not None and size != number:
+            starts = x1[np.minimum(indices, number - 1)]
         indices = jnp.asarray(indices, jnp.uint32)
         if mesh is not None:
             sharding = NamedSharding(mesh, PartitionSpec("data"))
@@ -306,9 +310,11 @@ def sample(
                 process, denoiser, prior, starts, indices, key, grid, saved, plan
             )
         )
-    x, steps, trajectory, predictions = jax.tree.map(
-        lambda *parts: jnp.concatenate(parts)[:number], *drawn
-    )
+    x, steps, trajectory, predictions = drawn[0]
+    if size != number:
+        x, steps, trajectory, predictions = jax.tree.map(
+            lambda *parts: jnp.concatenate(parts)[:number], *drawn
+        )
     taken = steps if adaptive else grid.size - 1
     nfe = count_evaluations(solver, taken)
     nfe = None if nfe is None else nfe + int(denoise_last)

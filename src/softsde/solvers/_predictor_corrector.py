@@ -41,21 +41,31 @@ class PredictorCorrector(AbstractReverseSolver):
     predictor: AbstractReverseSolver
     corrector: AbstractCorrector
 
-    def __check_init__(self):
-        for name, kind, such_as in (
-            ("predictor", AbstractReverseSolver, "Momentum()"),
-            ("corrector", AbstractCorrector, "Langevin(snr=0.16)"),
+    def __init__(self, predictor: AbstractReverseSolver, corrector: AbstractCorrector):
+        """**Arguments:**
+
+        - `predictor`: takes the step.
+        - `corrector`: amends where it ends.
+
+        **Raises:** `TypeError` for what is neither; `ValueError` for a chain that is
+        held at a time of its own.
+        """
+        for name, given, kind, such_as in (
+            ("predictor", predictor, AbstractReverseSolver, "Momentum()"),
+            ("corrector", corrector, AbstractCorrector, "Langevin(snr=0.16)"),
         ):
-            if not isinstance(getattr(self, name), kind):
+            if not isinstance(given, kind):
                 raise TypeError(
-                    f"`PredictorCorrector` got {getattr(self, name)!r} for `{name}`; "
-                    f"expected a {kind.__name__}, such as `{such_as}`."
+                    f"`PredictorCorrector` got {given!r} for `{name}`; expected a "
+                    f"{kind.__name__}, such as `{such_as}`."
                 )
-        if isinstance(self.corrector, Langevin) and self.corrector.at is not None:
+        if isinstance(corrector, Langevin) and corrector.at is not None:
             raise ValueError(
-                f"`PredictorCorrector` got a corrector with `at={self.corrector.at}`, "
-                "but a corrector acts where the predictor's step ends: leave `at` out."
+                f"`PredictorCorrector` got a corrector with `at={corrector.at}`, but a "
+                "corrector acts where the predictor's step ends: leave `at` out."
             )
+        self.predictor = predictor
+        self.corrector = corrector
 
     @property
     def evaluations_per_step(self) -> int:

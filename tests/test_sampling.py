@@ -315,6 +315,9 @@ def test_mistakes_are_named(as_a_user, process, oracle, prior, key):
         draw(solver=diffrax.ShARK(), form="control")
     with pytest.raises(ValueError, match="`Momentum`, which steps 'control'"):
         draw(form="derivative")
+    with pytest.raises(ValueError, match="adaptive steps for `Naive`"):
+        steps = diffrax.PIDController(rtol=1e-2, atol=1e-2)
+        draw(solver=ss.Naive(), stepsize_controller=steps)
     noisier = ss.soft_blur(SHAPE, max_blur=3.0, sigma_max=0.5)
     with pytest.raises(ValueError, match=r"whose noise is 0\.1,.*= 0\.5"):
         ss.sample(noisier, denoiser, prior=prior, num_samples=1, key=key)

@@ -274,6 +274,12 @@ def sample(
     require_score(process, "Sampling")
     grid = make_grid(process, num_steps, times)
     adaptive = stepsize_controller is not None
+    if adaptive and _draws_noise(solver):
+        raise ValueError(
+            f"`sample` got adaptive steps for `{type(solver).__name__}`, which draws "
+            "noise of its own: a step that is rejected would have been seen, and the "
+            "next chosen by it. Use steps of a grid, or noise on a clock."
+        )
     save = not (isinstance(save_trajectory, bool) and not save_trajectory)
     saved = _saved_times(save_trajectory, grid, adaptive)
     solver = Momentum() if solver is None else solver

@@ -13,6 +13,7 @@ import scipy.spatial.distance
 import softsde as ss
 from softsde.corruptions import Fade, FunctionCorruption, HeatBlur, Identity
 from softsde.schedules import _joint, joint_schedule
+from softsde.schedules._noisy_nodes import sinkhorn_nodes
 
 LEVELS = np.array([0.1, 0.5, 0.9, 1.6])
 SIGMAS = np.array([0.05, 0.2, 0.6])
@@ -245,3 +246,43 @@ def test_mistakes_are_named(data):
         call(start=1.0)
     with pytest.raises(ValueError, match=r"slack=-0\.1"):
         call(slack=-0.1)
+
+
+def test_sinkhorn_of_two_nodes_is_the_assignment():
+    """Within 5 % of the exact assignment of the same corrupted, noisy samples, which
+    neither bound need be: the noise is hidden under the data."""
+    rng = np.random.default_rng(5)
+    clean = np.float32(rng.normal(size=(60, 3)) * [3.0, 1.0, 0.3])
+    levels, sigmas = np.array([0.1, 0.7]), np.array([0.2, 1.5])
+    key = jax.random.key(2)
+    got = sinkhorn_nodes(
+        ss.schedules.Sinkhorn(fraction=1.0, num_slices=1),
+        Fade(),
+        levels,
+        sigmas,
+        clean,
+        key,
+    )
+    eta = np.asarray(jax.random.normal(jax.random.split(key)[0], clean.shape))
+    node = lambda i, j: (1 - levels[i]) * clean + sigmas[j] * eta
+    for a, b in itertools.combinations([(0, 0), (0, 1), (1, 0), (1, 1)], 2):
+        here = got[2 * a[0] + a[1], 2 * b[0] + b[1]]
+        if b[1] < a[1]:
+            assert here == 0, "the noise never falls"
+            continue
+        costs = scipy.spatial.distance.cdist(node(*a), node(*b), "sqeuclidean")
+        rows, columns = scipy.optimize.linear_sum_assignment(costs)
+        exact = np.sqrt(costs[rows, columns].mean())
+        assert here == pytest.approx(exact, rel=0.05)
+
+
+def test_sinkhorn_needs_a_key(data):
+    with pytest.raises(ValueError, match="pass `key="):
+        joint_schedule(
+            Fade(),
+            LEVELS,
+            SIGMAS,
+            data,
+            metric=ss.schedules.Sinkhorn(),
+            num_points=2,
+        )

@@ -35,6 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._types import Key
 from ..corruptions import AbstractCorruption
 from ._candidates import (
     batches,
@@ -43,8 +44,9 @@ from ._candidates import (
     check_num_points,
     check_start,
 )
+from ._noisy_nodes import sinkhorn_nodes
 from ._piecewise_linear import PiecewiseLinear
-from ._transport import transport_schedule
+from ._transport import Sinkhorn, transport_schedule
 from ._transport._path import smallest_epsilon
 
 #: `metric(corruption, levels, sigmas, data)`: distances between all nodes, `(n, n)` for
@@ -80,9 +82,10 @@ def joint_schedule(
     data: Float[Array | np.ndarray, "number *shape"],
     *,
     num_points: int = 32,
-    metric: Literal["gaussian", "coupling"] | Metric = "gaussian",
+    metric: Literal["gaussian", "coupling"] | Sinkhorn | Metric = "gaussian",
     slack: float = 0.05,
     start: float = 0.0,
+    key: Key | None = None,
 ) -> JointSchedule:
     r"""Chooses level and noise together, so that the law moves by equal distances.
 
@@ -104,13 +107,16 @@ def joint_schedule(
         Gaussian data that is uncorrelated in that basis. `"coupling"` keeps the sample
         and the noise: an upper bound for all data, exact between levels without noise
         where [`softsde.schedules.transport_schedule`][] is, and for two noises on a
-        single point. A function `metric(corruption, levels, sigmas, data)` gives the
-        distances between all nodes itself, by Sinkhorn's algorithm for example: a
-        matrix over the pairs (level, sigma), sigma fastest.
+        single point. [`softsde.schedules.Sinkhorn`][] estimates the distances, where
+        neither bound is near: one run of the algorithm for each pair of nodes, so for
+        grids of tens of them. A function `metric(corruption, levels, sigmas, data)`
+        gives the distances itself: a matrix over the pairs (level, sigma), sigma
+        fastest.
     - `slack`: how much longer than need be the longest step may be, as a share of it,
         for the sake of a shorter and more even path: the very best hangs on how the
         candidates happen to fall.
     - `start`: the time at which the two begin to move.
+    - `key`: for `Sinkhorn`, which draws slices and noise.
 
     **Returns:** a [`softsde.schedules.JointSchedule`][].
 
@@ -149,14 +155,21 @@ def joint_schedule(
             f"{nodes} nodes; expected at most {_MOST_NODES}. A coarser grid differs "
             "little: the schedule is linear between its points."
         )
-    if callable(metric):
+    if isinstance(metric, Sinkhorn):
+        if key is None:
+            raise ValueError(
+                f"`{owner}` with `Sinkhorn` draws slices and noise at random: pass "
+                "`key=jax.random.key(0)`."
+            )
+        distances = sinkhorn_nodes(metric, corruption, levels, sigmas, data, key)
+    elif callable(metric):
         distances = np.asarray(metric(corruption, levels, sigmas, data), np.float64)
     elif metric in _METRICS:
         distances = _METRICS[metric](corruption, levels, sigmas, data)
     else:
         raise ValueError(
-            f"`{owner}` got `metric={metric!r}`; expected 'gaussian', 'coupling' or a "
-            "function."
+            f"`{owner}` got `metric={metric!r}`; expected 'gaussian', 'coupling', a "
+            "`Sinkhorn(...)` or a function."
         )
     if distances.shape != (nodes, nodes):
         raise ValueError(

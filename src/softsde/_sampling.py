@@ -274,6 +274,7 @@ def sample(
     require_score(process, "Sampling")
     grid = make_grid(process, num_steps, times)
     adaptive = stepsize_controller is not None
+    solver = Momentum() if solver is None else solver
     if adaptive and _draws_noise(solver):
         raise ValueError(
             f"`sample` got adaptive steps for `{type(solver).__name__}`, which draws "
@@ -282,7 +283,6 @@ def sample(
         )
     save = not (isinstance(save_trajectory, bool) and not save_trajectory)
     saved = _saved_times(save_trajectory, grid, adaptive)
-    solver = Momentum() if solver is None else solver
     form = _form(solver, form)
     meter = diffrax.TqdmProgressMeter() if progress else diffrax.NoProgressMeter()
     plan = _Plan(

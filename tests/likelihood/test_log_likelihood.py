@@ -28,6 +28,7 @@ def heat():
         ss.corruptions.HeatBlur((2, 2, 1)),
         ss.schedules.Geometric(0.2, 2.0),
         ss.schedules.Geometric(0.1, 0.8),
+        clean_start=False,
     )
 
 

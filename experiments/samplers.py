@@ -16,6 +16,7 @@ import numpy as np
 import tyro
 
 import softsde as ss
+from softsde.schedules._io import write_json
 
 from . import _build, _cli, _run
 from ._solvers import SOLVERS, SolverConfig
@@ -87,7 +88,7 @@ def compare(command: Samplers) -> tuple[Path, dict[str, Any]]:
         reference = open_reference(source, command.reference, space)
         images, report["held_out_name"] = held_out(model.config, command.num, source)
         report["held_out"] = _distance(images, reference, space)
-        _write(path, report)
+        write_json(path, report)
     for evaluations in sorted(command.evaluations):
         for name in SAMPLERS:
             row = report["frechet_distance"].setdefault(name, {})
@@ -98,9 +99,9 @@ def compare(command: Samplers) -> tuple[Path, dict[str, Any]]:
             images = model.sample(command.num, seed=command.seed, **options)
             row[str(evaluations)] = _distance(np.clip(images, 0, 1), reference, space)
             print(f"{name} with {evaluations} evaluations: {row[str(evaluations)]:.1f}")
-            _write(path, report)
+            write_json(path, report)
     report["commit"] = _run.commit()
-    _write(path, report)
+    write_json(path, report)
     return folder, report
 
 
@@ -109,12 +110,6 @@ def _distance(images: np.ndarray, reference: Reference, space: Space) -> float:
     moments = ss.metrics.FeatureMoments.of(features)
     report = ss.metrics.frechet_report(moments, reference.moments, space=space.name)
     return round(float(report.distance), 2)
-
-
-def _write(path: Path, report: dict[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(report, indent=1) + "\n")
-    partial.replace(path)
 
 
 def table(report: dict[str, Any]) -> str:

@@ -1,28 +1,13 @@
 r"""Annealed Langevin dynamics: chains on the densities of falling noise levels."""
 
-from typing import ClassVar
-
 import jax.numpy as jnp
 
 from .._checks import check_positive
-from .._types import Sample
-from ..terms import AbstractForm
-from ._base import AbstractReverseSolver, Advance
-from ._chain import (
-    LangevinRecord,
-    Metropolis,
-    StepConvention,
-    chain_evaluations,
-    check_chain,
-    drift_weight,
-    langevin_chain,
-    new_record,
-    require_path,
-)
-from ._correctors import AbstractCorrector
+from ._abstract_chain import AbstractChain
+from ._chain import Metropolis, StepConvention, check_chain, drift_weight
 
 
-class AnnealedLangevin(AbstractReverseSolver, AbstractCorrector):
+class AnnealedLangevin(AbstractChain):
     r"""Annealed Langevin dynamics: at each new time, a chain on its density.
 
     A step to $t'$ takes `steps` moves of [`softsde.Langevin`][softsde.solvers.Langevin]
@@ -98,46 +83,14 @@ class AnnealedLangevin(AbstractReverseSolver, AbstractCorrector):
         self.step_convention = step_convention
         self.metropolis = metropolis
 
-    draws_noise: ClassVar[bool] = True
+    def check_form(self, form):
+        del form
 
-    @property
-    def evaluations_per_step(self) -> int:
-        return chain_evaluations(self.steps, self.metropolis)
-
-    def order(self, terms):
-        return None
-
-    def strong_order(self, terms):
-        return None
-
-    def start(self, form, s0, y0):
-        require_path("AnnealedLangevin", form)
-        return new_record()
-
-    def advance(self, form, s0, s1, y0, state, made_jump):
-        del made_jump
-        y1, accepted = self._move(form, s0, s1, y0)
-        record = LangevinRecord(state.proposed + self.steps, state.accepted + accepted)
-        return Advance(y1, record)
-
-    def correct(self, form, s0, s1, before, after):
-        del before
-        return self._move(form, s0, s1, after)[0]
-
-    def _move(self, form: AbstractForm, s0, s1, x: Sample):
+    def time_and_weight(self, form, s0, s1, x):
+        del s0
         process = form.process
         t = form.time(jnp.asarray(s1, x.dtype))
         last = process.sigma(jnp.asarray(process.t0, x.dtype))
         size = self.step_size * (process.sigma(t) / last) ** 2
         weight = drift_weight(size, self.step_convention)
-        return langevin_chain(
-            "AnnealedLangevin",
-            form,
-            s0,
-            s1,
-            t,
-            x,
-            lambda slope, z: weight,
-            self.steps,
-            self.metropolis,
-        )
+        return t, lambda slope, z: weight

@@ -14,7 +14,6 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Int
 
 from .._types import Sample, Scalar, ScalarLike
@@ -142,12 +141,3 @@ def langevin_chain(
     start = (x, score(x), jnp.asarray(0))
     x, _, accepted = jax.lax.fori_loop(0, steps, try_move, start)
     return x, accepted
-
-
-def check_time(owner: str, form: AbstractForm, at: float | None) -> None:
-    process = form.process
-    if at is not None and not process.t0 <= np.asarray(at) <= process.t1:
-        raise ValueError(
-            f"`{owner}` got `at={at}`, outside the process's [{process.t0}, "
-            f"{process.t1}]."
-        )

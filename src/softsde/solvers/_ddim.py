@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from ..terms._normalised import NormalisedControl, normalised_step
+from ..terms._normalised import NormalisedControl, noise_ratio, normalised_step
 from ._base import AbstractReverseSolver, Advance
 
 
@@ -98,9 +98,8 @@ class DDIM(AbstractReverseSolver):
         del state, made_jump
         process = form.process
         t_from, t_to = form.time(s0), form.time(s1)
-        before, after = process.sigma(t_from), process.sigma(t_to)
-        noisy = before > 0
-        ratio = jnp.where(noisy, after / jnp.where(noisy, before, 1), 1)
+        after = process.sigma(t_to)
+        ratio = noise_ratio(process.sigma(t_from), after)
         fresh = self.k**2 * (1 - ratio) * (1 + ratio)
         noise = None
         if self.k > 0:

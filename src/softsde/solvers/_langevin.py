@@ -1,29 +1,16 @@
 r"""Langevin's chain on the density of one time, alone or as a corrector."""
 
-from typing import ClassVar
-
 import jax.numpy as jnp
+import numpy as np
 
 from .._checks import check_positive
 from .._types import Sample, Scalar
 from ..terms import AbstractForm
-from ._base import AbstractReverseSolver, Advance
-from ._chain import (
-    LangevinRecord,
-    Metropolis,
-    StepConvention,
-    chain_evaluations,
-    check_chain,
-    check_time,
-    drift_weight,
-    langevin_chain,
-    new_record,
-    require_path,
-)
-from ._correctors import AbstractCorrector
+from ._abstract_chain import AbstractChain
+from ._chain import Metropolis, StepConvention, check_chain, drift_weight
 
 
-class Langevin(AbstractReverseSolver, AbstractCorrector):
+class Langevin(AbstractChain):
     r"""Langevin's chain on $q_t$, the density of one time: by itself or as a corrector.
 
     $$x \leftarrow x + h\, \nabla \log q_t(x) + \sqrt{2h}\; z, \qquad z \sim N(0, I).$$
@@ -130,35 +117,17 @@ class Langevin(AbstractReverseSolver, AbstractCorrector):
         self.metropolis = metropolis
         self.at = at
 
-    draws_noise: ClassVar[bool] = True
+    def check_form(self, form):
+        process = form.process
+        if self.at is not None and not process.t0 <= np.asarray(self.at) <= process.t1:
+            raise ValueError(
+                f"`Langevin` got `at={self.at}`, outside the process's [{process.t0}, "
+                f"{process.t1}]."
+            )
 
-    @property
-    def evaluations_per_step(self) -> int:
-        return chain_evaluations(self.steps, self.metropolis)
-
-    def order(self, terms):
-        return None
-
-    def strong_order(self, terms):
-        return None
-
-    def start(self, form, s0, y0):
-        require_path("Langevin", form)
-        check_time("Langevin", form, self.at)
-        return new_record()
-
-    def advance(self, form, s0, s1, y0, state, made_jump):
-        del made_jump
-        y1, accepted = self._move(form, s0, s1, y0)
-        record = LangevinRecord(state.proposed + self.steps, state.accepted + accepted)
-        return Advance(y1, record)
-
-    def correct(self, form, s0, s1, before, after):
-        del before
-        return self._move(form, s0, s1, after)[0]
-
-    def _move(self, form: AbstractForm, s0, s1, x: Sample):
-        t = form.time(s1) if self.at is None else self.at
+    def time_and_weight(self, form, s0, s1, x):
+        del x
+        t = form.time(s1) if self.at is None else jnp.asarray(self.at)
         scale = self._scale(form, s0, s1)
 
         def weight(slope: Sample, z: Sample) -> Scalar:
@@ -167,9 +136,7 @@ class Langevin(AbstractReverseSolver, AbstractCorrector):
             ratio = self.snr**2 * jnp.sum(z**2) / jnp.sum(slope**2)
             return 2 * scale.astype(ratio.dtype) * ratio
 
-        return langevin_chain(
-            "Langevin", form, s0, s1, t, x, weight, self.steps, self.metropolis
-        )
+        return t, weight
 
     def _scale(self, form: AbstractForm, s0, s1) -> Scalar:
         """The factor of a variance-preserving step in Song's rule."""

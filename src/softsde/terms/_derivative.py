@@ -17,7 +17,7 @@ import lineax as lx
 from .._types import DenoiserFn, Sample, Scalar, ScalarLike
 from ..processes import Process
 from ._clock import AbstractNoiseClock
-from ._form import not_backwards
+from ._form import not_backwards, process_time
 from ._score import score_or_zero
 
 
@@ -34,7 +34,7 @@ class FamilyDrift(eqx.Module):
         del args
         process = self.process
         s = jnp.asarray(s, y.dtype)
-        t = process.t0 + s if self.forward else process.t1 - s
+        t = process_time(process, s, forward=self.forward)
         x0_hat = self.denoiser(t, y)
         moved, grown = process.apply_dot(t, x0_hat), process.variance_derivative(t)
         if not self.forward:

@@ -48,8 +48,7 @@ class AbstractForm(diffrax.AbstractTerm):
 
     def time(self, s: ScalarLike) -> Scalar:
         """The time of the process when the term's own is `s`."""
-        s = jnp.asarray(s)
-        return self.process.t0 + s if self.forward else self.process.t1 - s
+        return process_time(self.process, s, forward=self.forward)
 
     def predict(self, s: ScalarLike, y: Sample) -> Sample:
         """The posterior mean `E[x0 | x_t = y]`: one evaluation of the denoiser."""
@@ -58,6 +57,12 @@ class AbstractForm(diffrax.AbstractTerm):
     @abc.abstractmethod
     def between(self, start: Any, end: Any) -> Any:
         """What stands for a whole step, of the fields at its two ends."""
+
+
+def process_time(process: Process, s: ScalarLike, *, forward: bool) -> Scalar:
+    """The time of the process at `s` of the clock of a term, which starts at 0."""
+    s = jnp.asarray(s)
+    return process.t0 + s if forward else process.t1 - s
 
 
 def form_term(owner: str, term: object) -> AbstractForm:

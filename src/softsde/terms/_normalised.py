@@ -78,15 +78,13 @@ def normalised_control(
     process = form.process
     t_from, t_to = form.time(s0), form.time(s1)
     before, after = process.sigma(t_from), process.sigma(t_to)
-    noisy = before > 0
-    # Without noise all of the residual is kept: the sampler of Cold Diffusion.
-    ratio = jnp.where(noisy, after / jnp.where(noisy, before, 1), 1)
+    ratio = noise_ratio(before, after)
     driving = form.driving
     if driving is None:
         return NormalisedControl(t_from, t_to, ratio, None)
     injected = driving.clock.increment(s0, s1)
     # While nothing is injected there is nothing to renew.
-    running = noisy & (injected > 0)
+    running = (before > 0) & (injected > 0)
     # The integral of dLambda / sigma^2, by the logarithmic mean of the two ends: exact
     # when the clock runs in proportion to sigma^2 (the paper's) or while sigma rests;
     # elsewhere it is another clock, which is as exact.
@@ -97,6 +95,13 @@ def normalised_control(
     increment = driving.increment(s0, s1)
     noise = scale.astype(increment.dtype) * increment
     return NormalisedControl(t_from, t_to, ratio * jnp.exp(-0.5 * renewed), noise)
+
+
+def noise_ratio(before: Scalar, after: Scalar) -> Scalar:
+    """`after / before`; without noise 1, so that all of the residual is kept: the
+    sampler of Cold Diffusion."""
+    noisy = before > 0
+    return jnp.where(noisy, after / jnp.where(noisy, before, 1), 1)
 
 
 def _logarithmic_mean(before: Scalar, after: Scalar) -> Scalar:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._checks import check_samples
 from ...corruptions import AbstractCorruption
+from .._candidates import check_start
 from .._piecewise_linear import PiecewiseLinear
 from ._brenier import Brenier
 from ._metric import AbstractTransportMetric
@@ -70,8 +71,7 @@ def transport_schedule(
     levels = np.asarray(levels, np.float64)
     _check_levels(corruption, levels)
     _check_path(num_points, epsilon, levels.size)
-    if not 0 <= start < 1:
-        raise ValueError(f"`transport_schedule` got `start={start}`; expected [0, 1).")
+    check_start("transport_schedule", start)
     _check_data(data, num_points, data_range)
     if isinstance(metric, str):
         if metric not in _METRICS:

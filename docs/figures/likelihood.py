@@ -1,6 +1,6 @@
 """The numbers on garments in docs/likelihood.md:
 
-    python docs/figures/likelihood.py [--num 16]
+    python -m docs.figures.likelihood [--num 16]
 
 Bits a dimension of test images of Fashion-MNIST under the model that comes with the
 code, of the same images with their pixels shuffled, and of uniform noise.

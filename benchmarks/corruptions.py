@@ -2,13 +2,13 @@
 
     python benchmarks/corruptions.py
 
-`apply` on a batch of 64x64x3 images, one level for all of them, jitted, float32. The
-baseline of each is written in this file as one would write it first: a product with a
-mask, a mean over blocks, a fast transform. For the blurs there is a second one, the
-convolution with the whole kernel, which takes minutes on the batch: it is timed on a
-few images and its time multiplied. All are checked to agree with the library before
-anything is timed. The rivals of one corruption take turns, and the best of the rounds
-counts.
+It times `apply` on a batch of 64x64x3 images, one level for all of them, jitted,
+float32. The baseline of each corruption is written in this file in the plainest way: a
+product with a mask, a mean over blocks, a fast transform. Blurs have a second baseline,
+the convolution with the whole kernel. It would take minutes on the batch, so it is
+timed on a few images and its time multiplied. Every baseline is checked to agree with
+the library before anything is timed. The two programs of one corruption take turns, and
+the best time of each counts.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from softsde import corruptions
 
 SIZE, CHANNELS, HALF = 64, 3, 80
 SHAPE = (SIZE, SIZE, CHANNELS)
-PATIENCE = 5.0  # seconds: the slow need fewer rounds
+PATIENCE = 5.0  # seconds; slow programs run fewer rounds
 
 Batched = Callable[[Array, Array], Array]
 
@@ -35,7 +35,7 @@ Batched = Callable[[Array, Array], Array]
 
 
 def convolve(kernel: Array, images: Array) -> Array:
-    """Without a border rule of its own: the images have been padded."""
+    """A convolution without a border rule: pad the images first."""
     stacked = jnp.broadcast_to(kernel[:, :, None, None], (*kernel.shape, 1, CHANNELS))
     return lax.conv_general_dilated(
         images,
@@ -121,7 +121,7 @@ def heat_waves(theta: Array, rows: np.ndarray, columns: np.ndarray) -> Array:
 
 
 def streak(theta: Array, rows: np.ndarray, columns: np.ndarray) -> Array:
-    """Along a row; of the two signs of the highest wave either will do."""
+    """Along a row. For the highest wave either sign gives the same."""
     return jnp.sinc(theta * columns / (2 * np.pi)) + 0.0 * rows
 
 
@@ -159,7 +159,7 @@ def product_with_soft_mask(width: float) -> Batched:
 
 
 def block_means(factor: int) -> Batched:
-    """At a factor known when it is compiled; the library takes it from the level."""
+    """The factor is known at compile time; the library takes it from the level."""
 
     def coarsen(theta: Array, images: Array) -> Array:
         del theta
@@ -177,7 +177,7 @@ def towards_grey(theta: Array, images: Array) -> Array:
 
 
 def leftward(theta: Array, x: Array) -> Array:
-    """For `FunctionCorruption`: of one image, or of many, whose columns lie at -2."""
+    """For `FunctionCorruption`: one image or many, with the columns at axis -2."""
     return (1 - theta) * x + theta * jnp.roll(x, -1, axis=-2)
 
 
@@ -351,7 +351,7 @@ def seconds(call: Callable[[], Array]) -> float:
 
 
 def best_of(rounds: int, rivals: dict[str, Callable[[], Array]]) -> dict[str, float]:
-    """Best time of each, the rivals taking turns so that a busy moment hits all."""
+    """The best time of each; they take turns so that a busy moment hits all."""
     for call in rivals.values():
         jax.block_until_ready(call())  # compile
     best = dict.fromkeys(rivals, float("inf"))
@@ -365,7 +365,7 @@ def best_of(rounds: int, rivals: dict[str, Callable[[], Array]]) -> dict[str, fl
 
 
 def row(case: Case, images: Array, few: Array, rounds: int) -> str:
-    """What is printed of one corruption."""
+    """The line of one corruption in the table."""
     level = jnp.float32(case.level)
     ours = jax.jit(jax.vmap(case.corruption.apply, in_axes=(None, 0)))
     plain = jax.jit(case.plain)
@@ -388,7 +388,9 @@ def row(case: Case, images: Array, few: Array, rounds: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--whole-batch", type=int, default=2, help="of whole kernels")
+    parser.add_argument(
+        "--whole-batch", type=int, default=2, help="images for whole kernels"
+    )
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--only", default="", help="corruptions whose name holds this")
     options = parser.parse_args()

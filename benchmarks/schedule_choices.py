@@ -1,4 +1,4 @@
-"""The figures of docs/choosing-a-schedule.md: where to end, how much noise, how long.
+"""Prints the numbers of docs/choosing-a-schedule.md: last level, noise, joint paths.
 
     python benchmarks/schedule_choices.py digits mnist fashion_mnist
 
@@ -18,13 +18,13 @@ def report(name: str) -> None:
     images = ss.data.to_array(source, limit=3000)
     side = images.shape[1]
 
-    largest = ss.schedules.largest_distance(ss.data.to_array(source))
+    largest = ss.fitting.largest_distance(ss.data.to_array(source))
     print(f"{name}: largest distance {largest.distance:.1f} of {len(source):,} images")
 
     blur = ss.corruptions.GaussianBlur(images.shape[1:])
     levels = np.geomspace(0.5, 30.0 if side > 8 else 10.0, 12)
     for sigma in (0.1, 0.5):
-        end = ss.schedules.final_level(
+        end = ss.fitting.final_level(
             blur, levels, images, sigma=sigma, key=jax.random.key(0)
         )
         print(f"  noise {sigma}: final level {end.level}")
@@ -35,7 +35,7 @@ def report(name: str) -> None:
 
     heat = ss.corruptions.HeatBlur(images.shape[1:])
     for metric in ("gaussian", "coupling"):
-        joint = ss.schedules.joint_schedule(
+        joint = ss.fitting.joint_schedule(
             heat,
             np.geomspace(0.1, 18.0 if side > 8 else 4.5, 64),
             np.linspace(0.01, 0.5, 32),

@@ -2,13 +2,15 @@
 
     python benchmarks/transport.py
 
-6,000 Fashion-MNIST images and 256 levels of the paper's blur, 0.01 to 18 pixels (the
-digits of scikit-learn, up to 5 pixels, on a machine without them). The closed form is
-timed from the images to the schedule, first with compilation and then without. For
-Sinkhorn a sample of the pairs is timed, without compilation, and multiplied out to all
-of them: that is the whole matrix of the paper, which a growing band does not compute;
-once on the same images, and once on three slices of a tenth of them, the default. At
-last the memory that the closed form takes beside 60,000 images.
+Uses 6,000 Fashion-MNIST images and 256 levels of the paper's blur, 0.01 to 18 pixels
+(without that data set, the digits of scikit-learn, up to 5 pixels).
+
+The closed form is timed from the images to the schedule, with and without compilation.
+Sinkhorn is timed on a sample of the pairs, without compilation. The time for all pairs
+is projected from it: that is the paper's whole matrix, of which a growing band computes
+only a part. This is done on the same images, and on three slices of a tenth of them,
+which is the default. The last line is the memory of the closed form for 60,000 images,
+without the images.
 """
 
 import argparse
@@ -75,7 +77,7 @@ def main() -> None:
     print(f"{len(data)} images of {name}, {levels.size} levels of {blur}")
 
     def closed():
-        return ss.schedules.transport_schedule(blur, levels, data)
+        return ss.fitting.transport_schedule(blur, levels, data)
 
     first, _ = timed(closed)
     again, result = min((timed(closed) for _ in range(3)), key=lambda pair: pair[0])
@@ -85,8 +87,8 @@ def main() -> None:
     rng = np.random.default_rng(0)
     upper = np.stack(np.triu_indices(levels.size, 1), axis=1)
     settings = (
-        ("the same images", ss.schedules.Sinkhorn(1.0, 1), config.large_pairs),
-        ("three slices of a tenth", ss.schedules.Sinkhorn(), config.pairs),
+        ("the same images", ss.fitting.Sinkhorn(1.0, 1), config.large_pairs),
+        ("three slices of a tenth", ss.fitting.Sinkhorn(), config.pairs),
     )
     for what, metric, number in settings:
         size = round(metric.fraction * len(data))
@@ -113,7 +115,7 @@ def main() -> None:
         print(f"  distances differ by at most      {apart.max(initial=0.0):10.1%}")
 
     _, many, _ = load(60_000)
-    matrix = jax.tree_util.Partial(ss.schedules.transport_schedule, blur, levels, many)
+    matrix = jax.tree_util.Partial(ss.fitting.transport_schedule, blur, levels, many)
     grown = peak_memory(matrix)
     seconds, _ = timed(matrix)
     print(f"{len(many)} images: {seconds:.2f} s, {grown / 2**20:.0f} MiB beside them")

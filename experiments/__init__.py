@@ -1,8 +1,9 @@
-"""Experiments: thin commands over the library, each of which writes a run folder.
+"""Experiments: thin commands over the library, each of which writes to a folder.
 
-XLA runs a small network on one CPU device little faster with many cores than with one,
-so a CPU is made to look like several devices, over which every batch is spread; this
-nearly triples the speed of training. It has to be said before jax starts, hence here.
+A small network on a CPU trains little faster with many cores than with one, because
+XLA runs it on one device. So these commands make the CPU look like several devices and
+split every batch over them, which is nearly three times as fast. JAX must be told
+before it starts, so it is done here.
 """
 
 import os as _os
@@ -18,9 +19,9 @@ def _spread_over_cores() -> None:
     try:
         cores = len(_os.sched_getaffinity(0))
     except AttributeError:
-        # Only Linux says how many of the cores are ours.
+        # Only Linux says how many of the cores this process may use.
         cores = _os.cpu_count() or 1
-    # A power of two, for batches are split evenly.
+    # A power of two, because batches are split evenly.
     devices = 1 << (cores.bit_length() - 1)
     _os.environ["XLA_FLAGS"] = f"{flags} {_FLAG}={devices}".strip()
 

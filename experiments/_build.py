@@ -1,8 +1,4 @@
-"""From a config to the things that it names: the one place where they are made.
-
-What is trained is the network alone. The process is made into a denoiser inside the
-loss, so that its schedules, which are arrays too, stay as they are.
-"""
+"""Makes the objects that a config names."""
 
 from collections.abc import Callable
 
@@ -16,14 +12,14 @@ import softsde as ss
 
 from ._config import Config, DataConfig, NetworkConfig, ProcessConfig
 
-#: How many images the level schedule and the prior are fitted on.
+#: Number of images that the level schedule and the prior are fitted on.
 FITTED_ON = 3000
 
 
 def make_source(config: DataConfig, split: str = "train") -> ss.data.AbstractSource:
     """The images of a split.
 
-    **Raises:** `FileNotFoundError`, with what would bring them, where there are none.
+    **Raises:** `FileNotFoundError` if there are none, with the way to get them.
     """
     return ss.data.load(config.source, split, size=config.size)
 
@@ -51,10 +47,10 @@ def make_corruption(
 def make_levels(
     config: ProcessConfig, source: ss.data.AbstractSource
 ) -> ss.schedules.AbstractSchedule:
-    """The blur over time, computed from the data where the config asks for it."""
+    """The blur over time, computed from the data if the config says so."""
     if config.levels == "geometric":
         return make_process(config, source.shape).levels
-    return ss.schedules.transport_schedule(
+    return ss.fitting.transport_schedule(
         make_corruption(config, source.shape),
         np.geomspace(0.01, config.max_blur, 256),
         ss.data.to_array(source, limit=FITTED_ON),
@@ -83,7 +79,7 @@ def make_process(
 
 def make_network(config: NetworkConfig, shape: tuple[int, int, int]) -> ss.nn.UNet:
     """The network, with its initial weights."""
-    # Jitted, for the many small draws would be compiled one by one.
+    # Jitted, because the many small draws would be compiled one by one.
     return eqx.filter_jit(ss.nn.UNet)(
         shape,
         base_channels=config.base_channels,
@@ -109,19 +105,8 @@ def make_optimiser(config: Config) -> optax.GradientTransformation:
     )
 
 
-def make_loss(config: Config, process: ss.Process) -> Callable:
-    """`loss_fn(network, batch, *, key)`, as `softsde.train` wants it."""
-    loss = ss.losses.SoftScoreMatching(config.loss.weight)
-
-    def loss_fn(network, batch, *, key):
-        value = ss.losses.batch_loss(
-            loss,
-            ss.Denoiser(network, process),
-            process,
-            batch["image"],
-            key=key,
-            times=config.loss.times,
-        )
-        return value, {}
-
-    return loss_fn
+def make_loss(config: Config) -> Callable:
+    """`loss_fn(denoiser, batch, *, key)`, as `softsde.train` wants it."""
+    return ss.losses.on_batches(
+        ss.losses.SoftScoreMatching(config.loss.weight), times=config.loss.times
+    )

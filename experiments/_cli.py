@@ -1,4 +1,4 @@
-"""What the commands share: how they are asked, how they fail and how they end."""
+"""What the commands share: reading options, reporting errors, and the last lines."""
 
 import contextlib
 import sys
@@ -19,7 +19,7 @@ def parse(command: type[T], module: str, description: str | None) -> T:
 
 
 def parse_preset(defaults: Mapping[str, T], module: str, description: str | None) -> T:
-    """Reads a command whose first word is the name of an experiment."""
+    """Reads the options of a command whose first word is the name of an experiment."""
     kind = tyro.extras.subcommand_type_from_defaults(
         defaults, {name: PRESETS[name].summary for name in defaults}
     )
@@ -28,22 +28,28 @@ def parse_preset(defaults: Mapping[str, T], module: str, description: str | None
 
 @contextlib.contextmanager
 def plain_errors() -> Iterator[None]:
-    """A mistake of the user's ends in its message, without a traceback."""
+    """A mistake of the user ends with its message, without a traceback."""
     try:
         yield
     except (ValueError, TypeError, FileNotFoundError, ImportError) as error:
         sys.exit(f"\nerror: {error}")
+    except RuntimeError as error:
+        # A folder that is in use, or whose checkpoints are damaged. Subclasses are
+        # errors of JAX, which need their traceback.
+        if type(error) is not RuntimeError:
+            raise
+        sys.exit(f"\nerror: {error}")
 
 
 def wrote(*paths: Path) -> None:
-    """Says what a command has left behind."""
+    """Names the files that a command has written."""
     print("\nWrote")
     for path in paths:
         print(f"  {path}")
 
 
 def next_commands(*commands: str) -> None:
-    """Says what to run next."""
+    """Names commands to run next."""
     print("Next:")
     for command in commands:
         print(f"  {command}")

@@ -1,7 +1,7 @@
-"""What an experiment is, as typed data, and the experiments that have a name.
+"""An experiment as typed data, and the experiments that have a name.
 
-Every field's docstring is its `--help`. A config holds numbers and names only; what
-they stand for is made in `_build`.
+The docstring of a field is its `--help`. A config holds numbers and names only;
+`_build` makes the objects that they stand for.
 """
 
 import dataclasses
@@ -9,7 +9,13 @@ import json
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from softsde._files import write_json
+
+from ._solvers import SolverConfig
 
 
 @dataclass(frozen=True)
@@ -17,11 +23,11 @@ class DataConfig:
     """The images."""
 
     source: str
-    """A name, such as `mnist`, or one's own images: a .npy or .npz file or a folder."""
+    """A name, such as `mnist`, or your own images: a .npy or .npz file or a folder."""
     size: int | None = None
-    """Side in pixels to which a folder's pictures are brought."""
+    """Side in pixels to which the pictures of a folder are resized."""
     flip: bool = False
-    """Whether to mirror half of the images, at random, each time they are seen."""
+    """Mirror half of the images, at random, each time they are seen."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +39,11 @@ class ProcessConfig:
     half_size: int | None = None
     """Half size of the truncated kernel, in pixels; by default, that of the image."""
     padding: Literal["zero", "reflect", "symmetric", "periodic"] = "zero"
-    """What lies beyond the border."""
+    """What the blur sees beyond the border."""
     sigma_min: float = 0.01
     """Noise of clean images; images are in [0, 1]."""
     sigma_max: float = 0.1
-    """Noise from `noise_fraction` on."""
+    """Noise after `noise_fraction` of the time."""
     noise_fraction: float = 0.2
     """Share of the time in which the noise grows, before the blur begins."""
     levels: Literal["transport", "geometric"] = "transport"
@@ -65,18 +71,20 @@ class NetworkConfig:
     refine_channels: int = 16
     """Width of the thin level at full resolution around the patches."""
     seed: int = 0
-    """Of the initial weights."""
+    """Seed of the initial weights."""
 
 
 @dataclass(frozen=True)
 class LossConfig:
     """Soft Score Matching."""
 
-    # Under 1 / sigma the gradients of all times are of one size: see docs/formalism.md.
+    # Under 1 / sigma the gradients of all times have about the same size: see
+    # docs/formalism.md.
     weight: Literal[
         "one", "inverse_std", "inverse_variance", "inverse_variance_squared"
     ] = "inverse_std"
-    """Weight in time; with `inverse_std` all times pull alike on the weights."""
+    """Weight in time. With `inverse_std` all times have about the same influence;
+    `inverse_variance` is the paper's."""
     times: Literal["low_discrepancy", "uniform"] = "low_discrepancy"
     """How the times of a batch are drawn: evenly spaced, or independent."""
 
@@ -86,33 +94,33 @@ class OptimiserConfig:
     """Adam, and the moving average of the weights."""
 
     learning_rate: float = 2e-4
-    """After the warm-up."""
+    """The rate after the warm-up."""
     schedule: Literal["constant", "cosine"] = "constant"
     """Keep the rate, or let it fall to zero over `training.steps`."""
     warmup_steps: int = 1000
-    """Steps in which the rate grows linearly."""
+    """Steps over which the rate grows from zero."""
     clip: float = 1.0
     """Largest norm of the gradient."""
     ema_decay: float = 0.9999
-    """Of the moving average of the weights, which is what draws samples."""
+    """Decay of the moving average of the weights, which draws the samples."""
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How long, in what portions, and what to write on the way."""
+    """How long to train, and what to write meanwhile."""
 
     steps: int
-    """Steps in all, over all sessions of the run."""
+    """Total steps, over all sessions of the run."""
     batch_size: int = 128
-    """Images a step, over all devices."""
+    """Images a step, over all devices together."""
     seed: int = 0
-    """Of the order of the images, the times and the noise."""
+    """Seed for data order, times and noise."""
     initial: str | None = None
-    """A run folder or a model that comes with the code, whose weights to start from."""
+    """Start from the weights of this model: a folder, or a shipped model's name."""
     max_seconds: float | None = None
-    """Stop this session, with a checkpoint, after so long; the same command resumes."""
+    """Stop after this time, with a checkpoint; the same command resumes."""
     sample_every: int = 1500
-    """Steps between pictures of samples; `model.eqx` and `loss.png` are renewed too."""
+    """Steps between pictures of samples. The model and `loss.png` are written too."""
     checkpoint_seconds: float = 300.0
     """Seconds between checkpoints."""
     log_every: int = 50
@@ -121,16 +129,15 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """The pictures made while training, and the sampler that other commands use."""
+    """The pictures made while training, and the sampler of the other commands."""
 
     num: int = 64
     """Samples in a picture."""
-    steps: int = 60
-    """Steps of the sampler."""
-    churn: float = 0.0
-    """Noise above the paper's: see `experiments.sample --help`."""
+    sampler: Annotated[SolverConfig, tyro.conf.arg(name="")] = field(
+        default_factory=SolverConfig
+    )
     seed: int = 0
-    """The same for all pictures of a run, so that they can be compared."""
+    """Seed of the samples, the same for all pictures of a run: they can be compared."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +153,9 @@ class Config:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
     def identity(self) -> dict[str, Any]:
-        """What may not change between a stop and a resumption.
+        """The part that may not change when a run is resumed.
 
-        How long to train may, unless the learning rate falls with it.
+        The number of steps may change, unless the learning rate depends on it.
         """
         parts = dataclasses.asdict(self)
         del parts["sampling"]
@@ -160,9 +167,7 @@ class Config:
 
     def save(self, path: Path) -> None:
         """Writes the config as JSON, whole or not at all."""
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
-        partial.replace(path)
+        write_json(path, dataclasses.asdict(self))
 
     @staticmethod
     def load(path: Path) -> "Config":
@@ -177,7 +182,7 @@ class Config:
 
 
 def from_dict(cls: type, content: Any, where: str = "") -> Any:
-    """The dataclass that `dataclasses.asdict` took apart, through JSON."""
+    """The dataclass that became `content` by `dataclasses.asdict` and JSON."""
     if not isinstance(content, dict):
         raise TypeError(f"{where or 'it'} should be an object, got {content!r}.")
     hints = typing.get_type_hints(cls)
@@ -234,7 +239,6 @@ PRESETS: dict[str, Preset] = {
                 learning_rate=2e-3, schedule="cosine", warmup_steps=100, ema_decay=0.995
             ),
             training=TrainingConfig(steps=3000, sample_every=1000),
-            sampling=SamplingConfig(churn=40.0),
         ),
     ),
     "fashion_mnist_blur": Preset(
@@ -245,7 +249,6 @@ PRESETS: dict[str, Preset] = {
             network=_CPU_NETWORK,
             optimiser=_CPU_OPTIMISER,
             training=_CPU_TRAINING,
-            sampling=SamplingConfig(steps=200, churn=40.0),
         ),
     ),
     "mnist_blur": Preset(
@@ -256,7 +259,6 @@ PRESETS: dict[str, Preset] = {
             network=_CPU_NETWORK,
             optimiser=_CPU_OPTIMISER,
             training=_CPU_TRAINING,
-            sampling=SamplingConfig(steps=200, churn=40.0),
         ),
     ),
     "cifar10_blur": Preset(

@@ -1,4 +1,4 @@
-"""Corruptions by name, with the levels between which a schedule is to be chosen."""
+"""Corruptions by name, and the candidate levels of a schedule."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -11,7 +11,7 @@ import softsde as ss
 Shape = tuple[int, int, int]
 Spacing = Literal["geometric", "linear"]
 
-#: Made for images of a shape, with whatever else at its default.
+#: Made for images of a shape, with defaults for all other arguments.
 CORRUPTIONS: dict[str, Callable[[Shape], ss.corruptions.AbstractCorruption]] = {
     "gaussian_blur": ss.corruptions.GaussianBlur,
     "heat_blur": ss.corruptions.HeatBlur,
@@ -40,7 +40,7 @@ CorruptionName = Literal[
 
 #: Standard deviation of the last blur in units of the image's side: 18 pixels at 32.
 LAST_BLUR = 9 / 16
-#: Where a geometric progression starts, in pixels: nothing is blurred there.
+#: Start of a geometric progression, in pixels: too small to blur anything.
 FIRST_BLUR = 0.01
 
 
@@ -54,8 +54,8 @@ def candidates(
 ) -> np.ndarray:
     """Levels from no corruption to full corruption.
 
-    Evenly spaced where the family says how far its levels go; where it does not, as for
-    blurs, in geometric progression up to a share of the side.
+    They are evenly spaced if the family declares a last level. Otherwise, as for blurs,
+    they are a geometric progression up to a share of the side of the images.
     """
     low, high = corruption.structure.level_range
     if high is not None:

@@ -1,77 +1,103 @@
-"""The samplers that a command can be asked for, as one group of options."""
+"""The samplers that the commands offer, as one group of options."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import softsde as ss
 
-from ._config import SamplingConfig
+SolverName = Literal[
+    "momentum",
+    "ddim",
+    "multistep",
+    "heun",
+    "heun_normalised",
+    "naive",
+    "edm",
+    "ancestral",
+]
 
-#: Every sampler by name: its solver, and the form of the term that it steps.
-SOLVERS: dict[str, tuple[ss.solvers.AbstractReverseSolver, str]] = {
-    "momentum": (ss.Momentum(), "control"),
-    "ddim": (ss.DDIM(), "control"),
-    "multistep": (ss.Multistep(), "control"),
-    "heun": (ss.HeunMomentum(), "control"),
-    "normalised_heun": (ss.HeunMomentum(), "normalised"),
-    "naive": (ss.Naive(), "control"),
+SOLVERS: dict[str, ss.solvers.AbstractSolver] = {
+    "momentum": ss.Momentum(),
+    "ddim": ss.DDIM(),
+    "multistep": ss.Multistep(),
+    "heun": ss.Heun(),
+    "heun_normalised": ss.Heun("normalised"),
+    "naive": ss.Naive(),
+    "edm": ss.EDMHeun(),
+    "ancestral": ss.Ancestral(),
 }
+
+
+def _follows_clock(solver: str) -> bool:
+    return SOLVERS[solver].noise == "clock"
 
 
 @dataclass(frozen=True)
 class SolverConfig:
-    """How samples are drawn; what is not said is the experiment's own."""
+    """How samples are drawn. Options that are left out are chosen by the experiment, or
+    else by the library."""
 
     steps: int | None = None
-    """Steps, each one evaluation of the network (two with Heun's method)."""
-    solver: Literal[
-        "momentum", "ddim", "multistep", "heun", "normalised_heun", "naive"
-    ] = "momentum"
-    """The Momentum Sampler or another; docs/samplers.md says which for what."""
-    noise_clock: Literal["paper", "flow"] = "paper"
-    """Noise of the reverse SDE, or none: the probability flow."""
+    """Steps of the sampler; 40 by default. A step evaluates the network once, or twice
+    with `heun`, `heun_normalised` and `edm`."""
+    solver: SolverName | None = None
+    """The solver; `multistep` by default. docs/samplers.md compares them."""
+    clock: Literal["sde", "ode"] | None = None
+    """Noise injected while sampling: that of the paper's reverse SDE, or none (`ode`,
+    the probability flow)."""
     churn: float | None = None
-    """Noise above the paper's, to renew it about churn / 2 times; cleans texture."""
+    """Extra noise injected while sampling: with churn c it is replaced about c/2 times.
+    Removes artefacts, needs more steps. 0 is the paper's sampler. By default half the
+    number of steps, at most 40, for solvers that follow a clock."""
 
     def __post_init__(self):
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"`--steps` is {self.steps}; expected at least 1.")
         if self.churn is not None and self.churn < 0:
             raise ValueError(f"`--churn` is {self.churn}; expected at least 0.")
-        if self.churn and not self._takes_churn:
+        if self.clock is not None and self.churn is not None:
             raise ValueError(
-                "`--churn` adds noise to the paper's clock: it goes with "
-                "`--noise-clock paper`, and not with `--solver naive` or `ddim`, which "
-                "take no clock."
+                "`--clock` and `--churn` both say how much noise is injected. Give one "
+                "of them: `--churn 0` is the same as `--clock sde`."
+            )
+        wants_noise = self.clock == "sde" or self.churn is not None
+        if wants_noise and self.solver is not None and not _follows_clock(self.solver):
+            raise ValueError(
+                f"`--solver {self.solver}` does not follow a clock, so it takes "
+                "neither `--clock sde` nor `--churn`. Leave them out, or use one of "
+                f"{', '.join(filter(_follows_clock, SOLVERS))}."
             )
 
-    @property
-    def _takes_churn(self) -> bool:
-        return self.noise_clock == "paper" and self.solver not in ("naive", "ddim")
+    def completed(self, experiment: "SolverConfig | None") -> "SolverConfig":
+        """With the experiment's choice for options that were left out."""
+        if experiment is None:
+            return self
+        steps = experiment.steps if self.steps is None else self.steps
+        if self.solver is self.clock is self.churn is None:
+            return replace(experiment, steps=steps)
+        # A solver and its noise belong together: the noise that the experiment chose
+        # for another solver is not taken over.
+        solver = experiment.solver if self.solver is None else self.solver
+        return replace(self, steps=steps, solver=solver)
 
-    def completed(self, config: SamplingConfig) -> "SolverConfig":
-        """With what was not said taken from the experiment."""
-        churn = config.churn if self._takes_churn else 0.0
-        return replace(
-            self,
-            steps=config.steps if self.steps is None else self.steps,
-            churn=churn if self.churn is None else self.churn,
-        )
-
-    def options(self, process: ss.Process) -> dict[str, Any]:
-        """As arguments of [`softsde.sample`][] for a process, once completed."""
-        clock = self.noise_clock
-        if self.churn:
-            clock = ss.terms.ChurnClock(process, self.churn)
-        solver, form = SOLVERS[self.solver]
-        return {
-            "num_steps": self.steps,
-            "solver": solver,
-            "form": form,
-            "noise_clock": clock,
-        }
+    def options(self) -> dict[str, Any]:
+        """The arguments of [`softsde.sample`][]; those left out have its defaults."""
+        options: dict[str, Any] = {}
+        if self.steps is not None:
+            options["num_steps"] = self.steps
+        if self.solver is not None:
+            options["solver"] = SOLVERS[self.solver]
+        if self.churn is not None:
+            options["clock"] = ss.clocks.Churn(self.churn)
+        elif self.clock is not None:
+            options["clock"] = self.clock
+        return options
 
     @property
     def label(self) -> str:
-        """For file names."""
-        clock = "" if self.noise_clock == "paper" else f"_{self.noise_clock}"
-        clock += f"_churn{self.churn:g}" if self.churn else ""
-        return f"{self.solver}{clock}_{self.steps}_steps"
+        """For file names and titles."""
+        parts = [self.solver or "default"]
+        parts += [] if self.clock is None else [self.clock]
+        parts += [] if self.churn is None else [f"churn{self.churn:g}"]
+        parts += [] if self.steps is None else [f"{self.steps}_steps"]
+        return "_".join(parts)

@@ -1,15 +1,13 @@
 """Train a small classifier: `python -m experiments.classifier fashion_mnist`.
 
-Its penultimate layer is the space in which `experiments.evaluate` compares samples with
-data. A few minutes on a CPU.
+`experiments.evaluate` compares samples with data in the features of its penultimate
+layer. Takes some minutes on a CPU.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import equinox as eqx
 import grain
 import jax
 import jax.numpy as jnp
@@ -27,7 +25,7 @@ class Train:
     """Train a classifier, or go on training it."""
 
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
-    """`digits`, `mnist`, `fashion_mnist` or `cifar10`."""
+    """`digits`, `mnist`, `fashion_mnist`, `cifar10`, or a path with labels."""
     folder: Path | None = None
     """Where to write; by default runs/classifier_SOURCE."""
     epochs: float = 8.0
@@ -35,22 +33,22 @@ class Train:
     batch_size: int = 128
     """Images a step."""
     learning_rate: float = 2e-3
-    """At its peak, after which it falls to zero."""
+    """The largest rate, after which it falls to zero."""
     shift: int = 1
-    """Images are moved by up to so many pixels, at random, each time they are seen."""
+    """Move images by up to this many pixels, at random, each time they are seen."""
     flip: bool = False
-    """Whether to mirror half of the images; for garments and photographs."""
+    """Mirror half of the images, at random; for garments and photographs."""
     widths: tuple[int, ...] = (16, 32, 64)
     """Channels of each level, finest first."""
     num_features: int = 64
     """Length of the penultimate layer."""
     seed: int = 0
-    """Of weights, order and augmentation."""
+    """Seed of weights, data order and augmentation."""
 
 
 @dataclass(frozen=True)
 class Shift(grain.transforms.RandomMap):
-    """Moves an image by up to `pixels` in each direction; black comes in."""
+    """Moves an image by up to `pixels` in each direction, and fills up with black."""
 
     pixels: int
 
@@ -63,7 +61,7 @@ class Shift(grain.transforms.RandomMap):
 
 
 def loss_fn(classifier, batch, *, key):
-    """Cross-entropy, with the accuracy beside it."""
+    """Cross-entropy, and the accuracy as a metric."""
     keys = jax.random.split(key, len(batch["label"]))
     logits = jax.vmap(lambda x, k: classifier(x, key=k))(batch["image"], keys)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
@@ -71,19 +69,8 @@ def loss_fn(classifier, batch, *, key):
     return jnp.mean(losses), {"accuracy": jnp.mean(right.astype(logits.dtype))}
 
 
-def make_classifier(card: dict[str, Any], seed: int = 0) -> ss.nn.Classifier:
-    """A new classifier of the kind that a card describes."""
-    return ss.nn.Classifier(
-        tuple(card["shape"]),
-        num_classes=card["num_classes"],
-        widths=card["widths"],
-        num_features=card["num_features"],
-        key=jax.random.key(seed),
-    )
-
-
 def train(command: Train) -> tuple[Path, dict[str, Any]]:
-    """Trains, tests, and gives the file of the weights and its card."""
+    """Trains, tests, and returns the folder and the card."""
     source = ss.data.load(command.source)
     test = ss.data.load(command.source, "test")
     if source.class_names is None and source.labels.min() < 0:
@@ -104,6 +91,13 @@ def train(command: Train) -> tuple[Path, dict[str, Any]]:
         "flip": command.flip,
         "seed": command.seed,
     }
+    network = ss.nn.Classifier(
+        source.shape,
+        num_classes=source.num_classes,
+        widths=command.widths,
+        num_features=command.num_features,
+        key=jax.random.key(command.seed),
+    )
     transforms: list[grain.transforms.RandomMap] = []
     if command.shift:
         transforms.append(Shift(command.shift))
@@ -118,7 +112,7 @@ def train(command: Train) -> tuple[Path, dict[str, Any]]:
     )
     result = ss.train.fit(
         ss.train.TrainState.create(
-            make_classifier(card, command.seed),
+            network,
             optimiser,
             key=jax.random.key(command.seed),
         ),
@@ -143,48 +137,53 @@ def train(command: Train) -> tuple[Path, dict[str, Any]]:
         "seconds": round(result.seconds, 1),
         "commit": _run.commit(),
     }
-    ss.train.save_model(folder / "classifier.eqx", classifier, metadata=card)
-    (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    ss.models.save_network(folder, classifier, card)
     print(f"test accuracy {accuracy:.2%} on {len(test)} images")
-    return folder / "classifier.eqx", card
+    return folder, card
 
 
-def load(path: Path) -> tuple[ss.nn.Classifier, dict[str, Any]]:
-    """The classifier in a file that this command wrote, and its card."""
-    card = ss.train.read_metadata(path)
-    like = eqx.filter_eval_shape(make_classifier, card)
-    return ss.train.load_model(path, like), card
+def load(name: str) -> tuple[Any, dict[str, Any]]:
+    """The classifier of a folder or a name, and its card.
+
+    **Raises:** `FileNotFoundError` if there is none.
+    """
+    return ss.models.load_network(name), ss.models.read_card(name)
 
 
-def find(source: str) -> Path:
-    """The file of a classifier of a data set: one's own, or one that is shipped.
+def find(source: str) -> str:
+    """The classifier of a data set: one that was trained here, or one that is shipped.
 
-    **Raises:** `FileNotFoundError` where there is none.
+    **Raises:** `FileNotFoundError` if there is none; `ValueError` for one that was
+    trained on other data of the same file name.
     """
     name = f"classifier_{Path(source).stem}"
-    paths = [
-        Path("runs") / name / "classifier.eqx",
-        _run.PRETRAINED / f"{name}.eqx",
-    ]
-    for path in paths:
-        if path.exists():
-            return path
+    folder = Path("runs") / name
+    for found in (str(folder), name):
+        if found != name and not (folder / "network.json").exists():
+            continue
+        if found == name and name not in ss.models.network_names():
+            continue
+        trained_on = ss.models.read_card(found).get("source")
+        if trained_on != source:
+            raise ValueError(
+                f"The classifier in {found} was trained on {trained_on}, and the model "
+                f"on {source}. Train another with `python -m experiments.classifier "
+                f"{source} --folder FOLDER`, and give it with `--classifier FOLDER`."
+            )
+        return found
     raise FileNotFoundError(
-        f"There is no classifier of {source} to compare images with; looked for "
-        f"{' and '.join(map(str, paths))}. Train one with `python -m "
-        f"experiments.classifier {source}`, or compare pixels with "
-        "`--classifier pixels`."
+        f"There is no classifier of {source}: {folder} holds none, and none comes with "
+        f"the package. Train one with `python -m experiments.classifier {source}`, or "
+        "compare pixels with `--classifier pixels`."
     )
 
 
 def main() -> None:
     with _cli.plain_errors():
         command = _cli.parse(Train, "experiments.classifier", __doc__)
-        path, _ = train(command)
-        _cli.wrote(path, path.with_name("card.json"), path.with_name("metrics.jsonl"))
-        _cli.next_commands(
-            f"python -m experiments.evaluate RUN --classifier {path}",
-        )
+        folder, _ = train(command)
+        _cli.wrote(folder / "network.json", folder / "metrics.jsonl")
+        _cli.next_commands(f"python -m experiments.evaluate RUN --classifier {folder}")
 
 
 if __name__ == "__main__":

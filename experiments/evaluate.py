@@ -1,16 +1,15 @@
 """Measure a model: `python -m experiments.evaluate RUN`.
 
 Draws samples and compares them with the training images: Frechet distance, precision
-and recall in the feature space of a small classifier, sliced Wasserstein distance of
-the pixels, class proportions, and nearest training images, by which memorisation would
-be seen. Held-out images go through the same, since no figure means much without what
-real images score. None of the figures is an FID, which is of another feature space.
+and recall in the features of a small classifier, sliced Wasserstein distance of the
+pixels, class proportions, and the distance to the nearest training image, which is
+small for a model that copies. A second column does the same for held-out images, as a
+reference. None of the numbers is an FID, which uses another classifier.
 
-Beside the samples it measures the denoiser itself: its loss on held-out images over
-time, in units of the loss of the best affine denoiser.
+It also measures the denoiser itself: its loss on held-out images over time, relative to
+the loss of the best affine denoiser.
 """
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -23,8 +22,10 @@ import numpy as np
 import tyro
 
 import softsde as ss
+from softsde._files import write_json
 
 from . import _build, _cli, _run, classifier as _classifier
+from ._config import DataConfig
 from ._solvers import SolverConfig
 
 
@@ -33,54 +34,51 @@ class Evaluate:
     """Measure a model."""
 
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """A run folder, or the name of a model that comes with the code."""
+    """A run folder, or the name of a model that comes with the package."""
     num: int = 2000
-    """How many samples to draw, and as many held-out images at most."""
+    """Number of samples, and of held-out images at most."""
     sampler: Annotated[SolverConfig, tyro.conf.arg(name="")] = field(
         default_factory=SolverConfig
     )
     seed: int = 0
-    """Of the samples."""
+    """Seed of the samples."""
     classifier: str | None = None
-    """Its file, or `pixels` for none; by default, the one there is for the data."""
+    """A folder of `experiments.classifier`, the name of a shipped classifier, or
+    `pixels` for none; by default, the classifier of the data."""
     reference: int = 60_000
-    """How many training images to compare with, at most."""
+    """Number of training images to compare with, at most."""
     folder: Path | None = None
-    """Where to write; by default `evaluation/` in the run folder."""
+    """Where to write; by default `evaluation/` in the run folder, or for a model that
+    comes with the package in runs/shipped/RUN."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """What images are compared in."""
+    """The features in which images are compared."""
 
     name: str
     features: Callable
-    #: Gives the logits of the classes, if anything does.
+    #: The logits of the classes; `None` without a classifier.
     logits: Callable | None
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The training images, and what is computed of them once."""
+    """The training images, and their statistics."""
 
     images: np.ndarray
     features: np.ndarray
     moments: ss.metrics.FeatureMoments
-    #: Proportions of the classes, where there are labels.
+    #: Proportions of the classes; `None` without labels.
     proportions: np.ndarray | None
 
 
 def open_space(name: str | None, source: str) -> Space:
-    """The feature space that was asked for, or that of the data's own classifier."""
+    """The feature space of a name, or by default that of the data's classifier."""
     if name == "pixels":
         return Space("pixels", jnp.ravel, None)
-    path = _classifier.find(source) if name is None else Path(name)
-    if not path.exists():
-        raise FileNotFoundError(
-            f"There is no classifier in {path}. Train one with `python -m "
-            f"experiments.classifier {source}`."
-        )
-    network, card = _classifier.load(path)
+    name = _classifier.find(source) if name is None else name
+    network, card = _classifier.load(name)
     return Space(
         f"a classifier of {card['source']} ({card['test_accuracy']:.1%} right)",
         network.features,
@@ -89,7 +87,7 @@ def open_space(name: str | None, source: str) -> Space:
 
 
 def open_reference(source: ss.data.AbstractSource, limit: int, space: Space):
-    """The training images in the space that they are compared in."""
+    """The training images and their features."""
     images = ss.data.to_array(source, limit=limit)
     features = ss.metrics.extract_features(space.features, images)
     labels = ss.data.to_labels(source, limit=limit)
@@ -103,7 +101,7 @@ def open_reference(source: ss.data.AbstractSource, limit: int, space: Space):
 
 
 def measure(images: np.ndarray, reference: Reference, space: Space) -> dict[str, float]:
-    """All figures of some images, samples or real."""
+    """All numbers of some images, samples or real."""
     features = ss.metrics.extract_features(space.features, images)
     report = ss.metrics.frechet_report(
         ss.metrics.FeatureMoments.of(features), reference.moments, space=space.name
@@ -113,7 +111,7 @@ def measure(images: np.ndarray, reference: Reference, space: Space) -> dict[str,
         features, reference.features[::stride][: len(features)]
     )
     _, nearest = ss.metrics.nearest_neighbours(images[:1000], reference.images)
-    figures = {
+    numbers = {
         "frechet_distance": report.distance,
         "frechet_bias": report.bias,
         "precision": covered.precision,
@@ -126,37 +124,37 @@ def measure(images: np.ndarray, reference: Reference, space: Space) -> dict[str,
     if space.logits is not None and reference.proportions is not None:
         logits = ss.metrics.extract_features(space.logits, images)
         classes = ss.metrics.class_proportions(logits, reference=reference.proportions)
-        figures["class_total_variation"] = classes.total_variation
-        figures["class_total_variation_expected"] = classes.expected_total_variation
-    return figures
+        numbers["class_total_variation"] = classes.total_variation
+        numbers["class_total_variation_expected"] = classes.expected_total_variation
+    return numbers
 
 
-#: When the denoiser is looked at.
+#: Times at which the loss of the denoiser is measured.
 SKILL_TIMES = np.linspace(0, 1, 11, dtype=np.float32)
 
 _ROWS = {
     "frechet_distance": "Frechet distance (features)",
-    "frechet_bias": "  equal distributions would give",
+    "frechet_bias": "  equal distributions give",
     "precision": "precision (features)",
     "recall": "recall (features)",
     "sliced_wasserstein": "sliced Wasserstein (pixels)",
     "class_total_variation": "class proportions, total variation",
-    "class_total_variation_expected": "  fair draws would give",
+    "class_total_variation_expected": "  fair draws give",
     "nearest_training_image": "nearest training image, median L2",
 }
 
 
-def skill(model: _run.Model, images: np.ndarray, training: np.ndarray) -> list[float]:
-    """The loss at each of `SKILL_TIMES`, where the best affine denoiser's is 1."""
-    process, denoiser = model.process, model.denoiser
-    weight = ss.losses.RelativeWeight.fit(process, training)
+def skill(model: ss.Model, images: np.ndarray, training: np.ndarray) -> list[float]:
+    """The loss at each of `SKILL_TIMES`; that of the best affine denoiser is 1."""
+    denoiser = model.denoiser
+    weight = ss.losses.RelativeWeight.fit(model.process, training)
     loss = ss.losses.SoftScoreMatching(weight)
     samples = jnp.asarray(images[:500])
     keys = jax.random.split(jax.random.key(0), len(samples))
 
     @jax.jit
     def mean(t):
-        one = lambda x, k: loss(denoiser, process, x, t, key=k)
+        one = lambda x, k: loss(denoiser, x, t, key=k)
         return jnp.mean(jax.vmap(one)(samples, keys))
 
     return [float(mean(t)) for t in SKILL_TIMES]
@@ -172,39 +170,44 @@ def table(report: dict[str, Any]) -> str:
     for name, text in _ROWS.items():
         if name in samples:
             lines.append(f"{text:38}{samples[name]:>10.4g}{held_out[name]:>16.4g}")
-    lines.append("loss of the denoiser over time; the best affine one's is 1:")
+    lines.append(
+        "loss of the denoiser from t = 0 to 1; that of the best affine one is 1:"
+    )
     lines.append(" ".join(f"{value:.2f}" for value in report["relative_loss"]["loss"]))
-    lines.append("samples nearer to training images than real ones are would be copies")
+    lines.append(
+        "If samples are much nearer to the training set than test images are, the "
+        "model is copying."
+    )
     return "\n".join(lines)
 
 
-def held_out(config, num: int, training: ss.data.AbstractSource):
-    """Images that were not trained on, or, where there are none, some that were."""
+def held_out(data: DataConfig, num: int, training: ss.data.AbstractSource):
+    """Images of the test split, or training images for data without one."""
     try:
-        source, name = _build.make_source(config.data, "test"), "test images"
+        source, name = _build.make_source(data, "test"), "test images"
     except (ValueError, FileNotFoundError):
         source, name = training, "training images"
     return ss.data.to_array(source, limit=num), name
 
 
 def evaluate(command: Evaluate) -> tuple[Path, dict[str, Any]]:
-    """Draws, measures, and gives the folder and the report."""
+    """Draws, measures, and returns the folder and the report."""
     if command.num < 10:
         raise ValueError(f"`--num` is {command.num}; expected at least 10.")
     began = time.monotonic()
     model = _run.open_model(command.run)
-    # What can fail should do so before the samples are drawn.
-    space = open_space(command.classifier, model.config.data.source)
-    source = _build.make_source(model.config.data)
-    real, real_name = held_out(model.config, command.num, source)
+    # Mistakes show here, before the samples are drawn.
+    data = _run.data_of(model)
+    space = open_space(command.classifier, data.source)
+    source = _build.make_source(data)
+    real, real_name = held_out(data, command.num, source)
     folder = command.folder or _run.output_folder(command.run) / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
 
-    sampler = command.sampler.completed(model.config.sampling)
-    images = model.sample(
-        command.num, seed=command.seed, **sampler.options(model.process)
-    )
-    # Real images lie in [0, 1]; a little noise outside is not a difference to count.
+    sampler = command.sampler.completed(_run.sampler_of(command.run))
+    print(f"drawing {command.num:,} samples, {sampler.label} ...", flush=True)
+    images = model.sample(command.num, seed=command.seed, **sampler.options())
+    # Real images lie in [0, 1]. A little noise outside should not make a difference.
     images = np.clip(images, 0, 1)
     reference = open_reference(source, command.reference, space)
     report = {
@@ -224,7 +227,7 @@ def evaluate(command: Evaluate) -> tuple[Path, dict[str, Any]]:
         "commit": _run.commit(),
         "seconds": round(time.monotonic() - began, 1),
     }
-    (folder / "evaluation.json").write_text(json.dumps(report, indent=1) + "\n")
+    write_json(folder / "evaluation.json", report)
 
     ss.plotting.plot_curves(
         SKILL_TIMES,
@@ -236,7 +239,7 @@ def evaluate(command: Evaluate) -> tuple[Path, dict[str, Any]]:
         y_label="Soft Score Matching loss",
         title=f"on {real_name}, relative",
     )
-    scale, pad = _run.layout(model.shape)
+    scale, pad = _run.layout(images.shape[1:])
     ss.plotting.save_grid(
         folder / "samples.png",
         images[:64],
@@ -275,7 +278,7 @@ def main() -> None:
         _cli.wrote(*(folder / name for name in names))
         _cli.next_commands(
             f"python -m experiments.sample {command.run}",
-            f"python -m experiments.pretrained {command.run} NAME",
+            f"python -m experiments.samplers {command.run}",
         )
 
 

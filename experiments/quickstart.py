@@ -1,4 +1,4 @@
-"""The whole way in five minutes: `python -m experiments.quickstart`.
+"""Train, sample and measure in five minutes: `python -m experiments.quickstart`.
 
 Trains a soft-blur model of the 8x8 digits that come with scikit-learn, draws samples,
 measures them, and writes pictures. Needs no network and no accelerator.
@@ -19,17 +19,17 @@ class Quickstart:
     """Train, sample and evaluate on digits."""
 
     folder: Path = Path("runs/quickstart")
-    """Where to write; a run that is there already is resumed."""
+    """Where to write. If it holds a run, that run is resumed."""
     steps: int = 1500
-    """Training steps; more are better and take longer."""
+    """Training steps. More are better and take longer."""
     num: int = 500
-    """Samples to measure."""
+    """Number of samples to measure."""
     again: bool = False
-    """Whether to start over where the folder holds a run."""
+    """Start over, also if the folder holds a run."""
 
 
 def quickstart(command: Quickstart) -> list[Path]:
-    """Does it all, and gives the pictures to look at."""
+    """Runs all four parts, and returns the files to look at."""
     if command.again and (command.folder / "config.json").exists():
         shutil.rmtree(command.folder)
     config = PRESETS["digits_blur"].config
@@ -44,7 +44,7 @@ def quickstart(command: Quickstart) -> list[Path]:
     )
     print("1/4 Training a model of digits under blur and noise")
     train.train(config, command.folder)
-    print("2/4 Training a classifier to measure it with")
+    print("2/4 Training a classifier, to measure the model with")
     judge, _ = classifier.train(
         classifier.Train("digits", folder=command.folder / "classifier", epochs=30.0)
     )

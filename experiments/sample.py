@@ -1,8 +1,8 @@
 """Draw samples from a model: `python -m experiments.sample RUN`.
 
 RUN is a run folder, such as runs/fashion_mnist_blur, or the name of a model that comes
-with the code. Writes a picture, the images themselves, and the way of four of them from
-the prior to the image.
+with the package. Writes a picture of the samples, the samples themselves, and a picture
+of four of them on their way from the prior to the image.
 """
 
 from dataclasses import dataclass, field
@@ -24,37 +24,44 @@ class Sample:
     """Draw samples from a model."""
 
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """A run folder, or the name of a model that comes with the code."""
+    """A run folder, or the name of a model that comes with the package."""
     num: int = 64
-    """How many images."""
+    """Number of images."""
     sampler: Annotated[SolverConfig, tyro.conf.arg(name="")] = field(
         default_factory=SolverConfig
     )
     seed: int = 0
-    """Other seeds, other images."""
+    """Each seed draws other images."""
     folder: Path | None = None
-    """Where to write; by default `drawn/` in the run folder."""
+    """Where to write; by default `drawn/` in the run folder, or for a model that comes
+    with the package in runs/shipped/RUN."""
 
 
 def sample(command: Sample) -> list[Path]:
-    """Draws, and gives the paths written."""
+    """Draws, and returns the paths written."""
     if command.num < 1:
         raise ValueError(f"`--num` is {command.num}; expected at least 1.")
     model = _run.open_model(command.run)
     folder = command.folder or _run.output_folder(command.run) / "drawn"
     folder.mkdir(parents=True, exist_ok=True)
-    sampler = command.sampler.completed(model.config.sampling)
-    options = sampler.options(model.process)
+    sampler = command.sampler.completed(_run.sampler_of(command.run))
+    options = sampler.options()
     images = model.sample(command.num, seed=command.seed, **options)
 
-    # The first samples again, now with the way that they took.
-    key = jax.random.fold_in(jax.random.key(command.seed), 0)
-    way = model.sample_batch(4, key, save_trajectory=True, **options)
+    # The first samples again, now with all states on the way.
+    way = ss.sample(
+        model.denoiser,
+        prior=model.prior,
+        num_samples=min(4, command.num),
+        save_trajectory=True,
+        key=jax.random.key(command.seed),
+        **options,
+    )
     assert way.trajectory is not None and way.predictions is not None
     rows = np.stack([way.trajectory, way.predictions], axis=1)
 
     stem = f"{sampler.label}_seed{command.seed}"
-    scale, pad = _run.layout(model.shape)
+    scale, pad = _run.layout(images.shape[1:])
     picture = ss.plotting.save_grid(
         folder / f"{stem}.png",
         images[:256],

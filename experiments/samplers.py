@@ -1,14 +1,14 @@
 """Compare samplers on a model: `python -m experiments.samplers RUN`.
 
-Draws samples with each of them at several numbers of evaluations of the network, and
+Draws samples with each sampler at several numbers of evaluations of the network, and
 measures the Frechet distance to the training images in the features of the classifier.
-A killed run goes on where it was: each figure is written when it is there. The same
-seeds start all samplers.
+All samplers start from the same draws of the prior. Each number is written as soon as
+it is measured, so the same command goes on where it was stopped.
 """
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,23 +16,24 @@ import numpy as np
 import tyro
 
 import softsde as ss
-from softsde.schedules._io import write_json
+from softsde._files import write_json
 
 from . import _build, _cli, _run
 from ._solvers import SOLVERS, SolverConfig
 from .evaluate import Reference, Space, held_out, open_reference, open_space
 
-#: From what is drawn to how: on the flow, on the paper's clock, and with noise on top.
-SAMPLERS: dict[str, dict[str, Any]] = {
-    "Momentum, flow": {"solver": "momentum", "noise_clock": "flow"},
-    "DDIM": {"solver": "ddim", "noise_clock": "flow"},
-    "Heun-Momentum, flow": {"solver": "heun", "noise_clock": "flow"},
-    "normalised Heun, flow": {"solver": "normalised_heun", "noise_clock": "flow"},
-    "Multistep, flow": {"solver": "multistep", "noise_clock": "flow"},
-    "Momentum": {"solver": "momentum"},
-    "Momentum, churn": {"solver": "momentum", "churn": "half"},
-    "Multistep, churn": {"solver": "multistep", "churn": "half"},
-    "Naive": {"solver": "naive"},
+#: On the probability flow, on the paper's clock, and with churn, whose amount depends
+#: on the number of steps.
+SAMPLERS: dict[str, SolverConfig] = {
+    "Momentum, flow": SolverConfig(solver="momentum", clock="ode"),
+    "DDIM": SolverConfig(solver="ddim"),
+    "Heun, flow": SolverConfig(solver="heun", clock="ode"),
+    "Heun normalised, flow": SolverConfig(solver="heun_normalised", clock="ode"),
+    "Multistep, flow": SolverConfig(solver="multistep", clock="ode"),
+    "Momentum": SolverConfig(solver="momentum", clock="sde"),
+    "Momentum, churn": SolverConfig(solver="momentum"),
+    "Multistep, churn": SolverConfig(solver="multistep"),
+    "Naive": SolverConfig(solver="naive"),
 }
 
 
@@ -41,35 +42,38 @@ class Samplers:
     """Compare samplers on a model."""
 
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """A run folder, or the name of a model that comes with the code."""
+    """A run folder, or the name of a model that comes with the package."""
     evaluations: tuple[int, ...] = (10, 20, 40, 80)
-    """Evaluations of the network for each sample, the last prediction left out."""
+    """Evaluations of the network for each sample, not counting the last prediction."""
     num: int = 500
-    """How many samples for each figure."""
+    """Number of samples for each distance."""
     reference: int = 60_000
-    """How many training images to compare with, at most."""
+    """Number of training images to compare with, at most."""
     seed: int = 0
-    """Of the samples."""
+    """Seed of the samples."""
     folder: Path | None = None
-    """Where to write; by default `samplers/` in the run folder."""
+    """Where to write; by default `samplers/` in the run folder, or for a model that
+    comes with the package in runs/shipped/RUN."""
 
 
 def solver_config(name: str, evaluations: int) -> SolverConfig:
-    """A sampler of the table, with as many steps as the evaluations pay for."""
-    options = dict(SAMPLERS[name])
-    cost = SOLVERS[options["solver"]][0].evaluations_per_step
-    steps = evaluations // cost
-    if options.get("churn") == "half":
-        # As much as a step can follow: see `softsde.terms.ChurnClock`.
-        options["churn"] = min(40.0, steps / 2)
-    return SolverConfig(steps, **{"churn": 0.0, **options})
+    """A sampler of the table, with as many steps as the evaluations allow."""
+    chosen = SAMPLERS[name]
+    assert chosen.solver is not None
+    solver = SOLVERS[chosen.solver]
+    steps = evaluations // solver.evaluations_per_step
+    if solver.noise == "clock" and chosen.clock is None:
+        # As much as steps can follow: see `softsde.clocks.Churn`.
+        chosen = replace(chosen, churn=min(40.0, steps / 2))
+    return replace(chosen, steps=steps)
 
 
 def compare(command: Samplers) -> tuple[Path, dict[str, Any]]:
-    """Draws and measures what is not there yet; gives the folder and the report."""
+    """Measures the distances that are missing; returns the folder and the report."""
     model = _run.open_model(command.run)
-    space = open_space(None, model.config.data.source)
-    source = _build.make_source(model.config.data)
+    data = _run.data_of(model)
+    space = open_space(None, data.source)
+    source = _build.make_source(data)
     folder = command.folder or _run.output_folder(command.run) / "samplers"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "samplers.json"
@@ -79,14 +83,14 @@ def compare(command: Samplers) -> tuple[Path, dict[str, Any]]:
         before = json.loads(path.read_text())
         if {name: before[name] for name in setting} != setting:
             raise ValueError(
-                f"{path} holds figures of another setting. Choose another `--folder`."
+                f"{path} was measured with other options. Choose another `--folder`."
             )
         report = before
     reference = None
     if "held_out" not in report:
-        # What real images score, without which no figure means much.
+        # The distance of real images, as a reference.
         reference = open_reference(source, command.reference, space)
-        images, report["held_out_name"] = held_out(model.config, command.num, source)
+        images, report["held_out_name"] = held_out(data, command.num, source)
         report["held_out"] = _distance(images, reference, space)
         write_json(path, report)
     for evaluations in sorted(command.evaluations):
@@ -95,7 +99,7 @@ def compare(command: Samplers) -> tuple[Path, dict[str, Any]]:
             if str(evaluations) in row:
                 continue
             reference = reference or open_reference(source, command.reference, space)
-            options = solver_config(name, evaluations).options(model.process)
+            options = solver_config(name, evaluations).options()
             images = model.sample(command.num, seed=command.seed, **options)
             row[str(evaluations)] = _distance(np.clip(images, 0, 1), reference, space)
             print(f"{name} with {evaluations} evaluations: {row[str(evaluations)]:.1f}")

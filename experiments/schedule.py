@@ -1,9 +1,9 @@
 """Choose a level schedule from data: `python -m experiments.schedule --data mnist`.
 
-Reads images, corrupts them at many candidate levels, and picks those between which
-their distribution moves by equal 2-Wasserstein distances (the paper's Section 3.3).
-Writes the schedule as JSON, which `softsde.schedules.load` reads, the distances, and
-pictures of them, of the level and the noise over time, and of the corrupted images.
+Corrupts images at many candidate levels, and picks levels between which their
+distribution moves by equal 2-Wasserstein distances (the paper's Section 3.3). Writes
+the schedule as JSON, which `softsde.schedules.load` reads, and the distances. Draws the
+distances, the level and the noise over time, and corrupted images.
 
     python -m experiments.schedule --data fashion_mnist
     python -m experiments.schedule --data digits --corruption soft_mask
@@ -30,34 +30,35 @@ class Schedule:
     """Choose a level schedule from data."""
 
     data: str
-    """A name, such as `mnist`, or one's own images: a .npy or .npz file or a folder."""
+    """A name, such as `mnist`, or your own images: a .npy or .npz file or a folder."""
     corruption: _corruptions.CorruptionName = "gaussian_blur"
     """The family of operators."""
     size: int | None = None
-    """Side in pixels to which a folder's pictures are brought."""
+    """Side in pixels to which the pictures of a folder are resized."""
     images: int = 3000
-    """How many images to compare, spread evenly over the data."""
+    """Number of images to compare, spread evenly over the data."""
     num_levels: int = 256
-    """Candidate levels."""
+    """Number of candidate levels."""
     num_points: int = 32
-    """How many of them the schedule keeps, the first and the last among them."""
+    """Number of levels that the schedule keeps, the first and the last included."""
     metric: Literal["brenier", "sinkhorn"] = "brenier"
     """The closed form, in seconds, or the paper's regularised distances, in hours."""
     first_level: float | None = None
-    """By default no corruption; 0.01 pixels for blurs."""
+    """The first level; by default no corruption, 0.01 pixels for blurs."""
     last_level: float | None = None
-    """By default full corruption; for blurs 9/16 of the side, the paper's 18 at 32."""
+    """The last level; by default full corruption, for blurs 9/16 of the side (the
+    paper's 18 at 32)."""
     sigma_min: float = 0.01
     """Noise of clean images; images are in [0, 1]."""
     sigma_max: float = 0.1
-    """Noise from `noise_fraction` on."""
+    """Noise after `noise_fraction` of the time."""
     noise_fraction: float = 0.2
     """Share of the time in which the noise grows, before the level begins to move."""
     folder: Path | None = None
     """Where to write; by default `runs/schedule_DATA_CORRUPTION`."""
 
     def words(self) -> str:
-        """The command that asks for the same."""
+        """The command with these options."""
         words = ["python", "-m", "experiments.schedule"]
         for name, default in (
             ("data", None),
@@ -78,7 +79,7 @@ class Schedule:
 
 
 def schedule(command: Schedule) -> list[Path]:
-    """Computes, and gives the paths written."""
+    """Computes, and returns the paths written."""
     source = ss.data.load(command.data, size=command.size)
     corruption = _corruptions.CORRUPTIONS[command.corruption](source.shape)
     levels = _corruptions.candidates(
@@ -95,7 +96,7 @@ def schedule(command: Schedule) -> list[Path]:
         flush=True,
     )
     began = time.perf_counter()
-    found = ss.schedules.transport_schedule(
+    found = ss.fitting.transport_schedule(
         corruption,
         levels,
         images,
@@ -130,7 +131,7 @@ def _default_name(command: Schedule) -> str:
 
 
 def _provenance(command, corruption, source, images, found) -> dict[str, Any]:
-    """What the file is to remember; no path of the machine but what was typed."""
+    """How the schedule was made. It names no path but what was typed."""
     return {
         "data": command.data,
         "split": "train",
@@ -208,7 +209,7 @@ def main() -> None:
             f"python -c \"import softsde as ss; ss.schedules.load('{paths[0]}')\""
         ]
         commands += [
-            f"python -m experiments.train {name}  # which chooses its own like this"
+            f"python -m experiments.train {name}  # chooses its own schedule like this"
             for name, preset in PRESETS.items()
             if command.corruption == "gaussian_blur"
             and preset.config.data.source == command.data

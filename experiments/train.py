@@ -1,23 +1,31 @@
 """Train a model: `python -m experiments.train fashion_mnist_blur`.
 
-Writes a run folder that explains itself. Stop it at any moment, with Ctrl-C too; the
-same command goes on where it stopped.
+Writes a run folder, which is also a model: `softsde.load` reads it. You can stop it at
+any moment, e.g. with Ctrl-C; the same command goes on where it stopped.
 """
 
 import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
+import jax.numpy as jnp
 import tyro
 
 import softsde as ss
 
 from . import _build, _cli, _run
 from ._config import PRESETS, Config
-from ._solvers import SolverConfig
+
+
+def _off_mesh(denoiser: ss.Denoiser) -> ss.Denoiser:
+    """The denoiser on the default device. (The mesh may reach beyond this host.)"""
+    return jax.tree.map(
+        lambda x: jnp.asarray(jax.device_get(x)) if isinstance(x, jax.Array) else x,
+        denoiser,
+    )
 
 
 @dataclass(frozen=True)
@@ -26,53 +34,53 @@ class Train:
 
     config: Annotated[Config, tyro.conf.arg(name="")]
     folder: Path
-    """The run folder; if it exists, its run is resumed."""
+    """The run folder. If it holds a run, that run is resumed."""
 
 
-def initial_weights(config: Config, shape: tuple[int, int, int]) -> _run.Model | None:
-    """The model whose weights to start from, if the config names one.
+def make_network(config: Config, shape: tuple[int, int, int]) -> tuple[Any, Any]:
+    """The network to start from, and the card of the model that it is of, if any.
 
-    **Raises:** `ValueError` where it is of another network or of other images.
+    **Raises:** `ValueError` if that model has another network than the config.
     """
+    new = _build.make_network(config.network, shape)
     if config.training.initial is None:
-        return None
+        return new, None
     model = _run.open_model(config.training.initial)
-    kind = dataclasses.replace(model.config.network, seed=config.network.seed)
-    if (kind, model.shape) != (config.network, shape):
+    network = getattr(model.denoiser, "network", None)
+    found = getattr(network, "arguments", None)
+    if found != new.arguments:
         raise ValueError(
-            f"`--training.initial {config.training.initial}` is a network of "
-            f"{model.shape}, {kind}, and cannot start one of {shape}, "
-            f"{config.network}. Ask for the same `--network` options."
+            f"`--training.initial {config.training.initial}` has a network with the "
+            f"arguments\n  {found}\nand the weights are wanted for one with\n  "
+            f"{new.arguments}\nAsk for the same `--network` options and images."
         )
-    return model
+    return network, model.card
 
 
 def train(config: Config, folder: Path) -> ss.train.FitResult:
-    """Trains until the config's number of steps, from wherever the folder stands."""
+    """Trains until the config's number of steps, from the state in the folder."""
     began = time.monotonic()
-    # What can be wrong with a config shows here, before anything is written.
+    # Mistakes in a config show here, before anything is written.
     source = _build.make_source(config.data)
-    initial = initial_weights(config, source.shape)
-    network = (
-        initial.network
-        if initial
-        else _build.make_network(config.network, source.shape)
-    )
+    network, initial = make_network(config, source.shape)
     optimiser = _build.make_optimiser(config)
     loader = _build.make_loader(source, config)
     mesh = ss.train.make_mesh()
+    sampler = config.sampling.sampler
     process, prior = _run.start(folder, config, source)
+    denoiser = ss.Denoiser(network, process)
     parameters = _run.count_parameters(network)
-    before = {"initial": initial.card} if initial else {}
     scale, pad = _run.layout(source.shape)
-    sampler = SolverConfig().completed(config.sampling)
     print(
         f"{source}\n{parameters:,} parameters, {mesh.size} {jax.default_backend()} "
         f"device(s), batches of {config.training.batch_size}; writing to {folder}/"
     )
 
     def keep(state: ss.train.TrainState, step: int) -> None:
-        """The averaged weights, a picture of what they draw, and the loss so far."""
+        """Writes the averaged model, a picture of its samples, and the loss so far.
+
+        A resumed run may repeat it for the same step: every file is replaced.
+        """
         if jax.process_index() != 0:
             return
         card = {
@@ -81,21 +89,24 @@ def train(config: Config, folder: Path) -> ss.train.FitResult:
             "images_seen": step * config.training.batch_size,
             "parameters": parameters,
             "data": config.data.source,
+            "size": config.data.size,
             "num_images": len(source),
             "commit": _run.commit(),
             "softsde": ss.__version__,
-        } | before
-        # Off the mesh, of which this host may hold a part only.
-        model = _run.Model(config, process, jax.device_get(state.ema), prior, card)
-        _run.write_model(folder, model)
-        drawn = model.sample_batch(
-            config.sampling.num,
-            jax.random.key(config.sampling.seed),
-            **sampler.options(process),
-        )
+            "config": dataclasses.asdict(config),
+        }
+        if initial is not None:
+            card["initial"] = initial
+        model = ss.Model(_off_mesh(state.ema), prior, card)
+        model.save(folder)
+        # Options that may change, such as the number of steps, change here: not before
+        # `fit` has made sure that no other command is training in this folder.
+        config.save(folder / "config.json")
         ss.plotting.save_grid(
             folder / "samples" / f"step_{step:06d}.png",
-            drawn.x,
+            model.sample(
+                config.sampling.num, seed=config.sampling.seed, **sampler.options()
+            ),
             scale=scale,
             pad=pad,
             title=f"step {step}: {sampler.label}, uncurated",
@@ -105,11 +116,11 @@ def train(config: Config, folder: Path) -> ss.train.FitResult:
 
     result = ss.train.fit(
         ss.train.TrainState.create(
-            network, optimiser, key=jax.random.key(config.training.seed)
+            denoiser, optimiser, key=jax.random.key(config.training.seed)
         ),
         loader,
         ss.train.make_train_step(
-            _build.make_loss(config, process),
+            _build.make_loss(config),
             optimiser,
             ema_decay=config.optimiser.ema_decay,
             mesh=mesh,
@@ -125,7 +136,7 @@ def train(config: Config, folder: Path) -> ss.train.FitResult:
     )
     if (
         result.step % config.training.sample_every
-        or not (folder / "model.eqx").exists()
+        or not (folder / "model.json").exists()
     ):
         keep(result.state, result.step)
     print(
@@ -141,7 +152,7 @@ def main() -> None:
         command = _cli.parse_preset(defaults, "experiments.train", __doc__)
         result = train(command.config, command.folder)
         folder = command.folder
-        _cli.wrote(*(folder / n for n in ("model.eqx", "samples", "loss.png")))
+        _cli.wrote(*(folder / n for n in ("model.json", "samples", "loss.png")))
         if result.reason == "out of time":
             _cli.next_commands("the same command again, to go on training")
         else:

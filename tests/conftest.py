@@ -25,6 +25,17 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs():
+    """Compiled programs are kept within one module of tests only.
+
+    Each takes some memory maps of the process, of which there is a limited number: one
+    worker that kept the programs of all tests would run out of them.
+    """
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def key():
     """A fixed key: statistical tests state a tolerance for this very draw."""

@@ -25,13 +25,15 @@ SOURCE = pathlib.Path(ss.__file__).parent
 
 # Pages and docstrings whose examples compile for long: they wait for the slow lane.
 SLOW = {
+    "models.md",
+    "softsde.Model",
     "extending.md",
     "likelihood.md",
     "losses.md",
     "softsde.AnnealedLangevin",
     "softsde.Denoiser",
     "softsde.PredictorCorrector",
-    "softsde.StochasticHeun",
+    "softsde.EDMHeun",
     "softsde.arc_length_times",
     "softsde.bits_per_dim",
     "softsde.losses.ImportanceTimes",
@@ -199,11 +201,6 @@ def _world() -> dict[str, Any]:
     classifier = ss.nn.Classifier(shape, num_classes=10, key=key)
     loss = ss.losses.SoftScoreMatching()
 
-    def loss_fn(model, batch, *, key):
-        denoiser = ss.Denoiser(model, process)
-        x0 = batch["image"]
-        return ss.losses.batch_loss(loss, denoiser, process, x0, key=key), {}
-
     return {
         "classifier": classifier,
         "config": {"batch_size": 8},
@@ -218,7 +215,10 @@ def _world() -> dict[str, Any]:
         "key": key,
         "keys": jax.random.split(key, 4),
         "loss": loss,
-        "loss_fn": loss_fn,
+        "loss_fn": ss.losses.on_batches(loss),
+        "model": ss.Model(ss.Denoiser(network, process), None, {}),
+        "oracle": ss.oracles.EmpiricalOracle(images),
+        "prior": ss.EmpiricalPrior.fit(process, images),
         "network": network,
         "np": np,
         "optimiser": ss.train.make_optimiser(2e-4),
@@ -244,7 +244,9 @@ def _given() -> dict[str, Any]:
     """The world, with a training run of its own: a train step consumes its state."""
     world = dict(_world())
     world["state"] = ss.train.TrainState.create(
-        world["network"], world["optimiser"], key=world["key"]
+        ss.Denoiser(world["network"], world["process"]),
+        world["optimiser"],
+        key=world["key"],
     )
     source = ss.data.ArraySource(world["images"])
     world["source"] = source

@@ -10,6 +10,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 EXAMPLES = {
+    "class_conditional": ["--steps", "3", "--num", "20"],
     "own_corruption": ["--steps", "5", "--num", "4"],
     "learned_blur": ["--steps", "3"],
 }

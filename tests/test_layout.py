@@ -20,20 +20,34 @@ CORE = (
     "corruptions",
     "schedules",
     "processes",
-    "oracles",
     "parametrisations",
+    "denoisers",
+    "oracles",
     "losses",
+    "clocks",
     "terms",
     "solvers",
-    "_priors",
-    "_time_grids",
-    "_sampling",
+    "sampling",
+    "fitting",
     "likelihood",
+    "guidance",
+    "models",
 )
 # These know nothing of processes: they could serve any other project.
 APART = ("nn", "data", "metrics", "train", "plotting")
+# A model is built from a network by its name; a schedule can draw itself.
+BESIDE = {"models": {"nn"}, "fitting": {"plotting"}}
 # And these serve every room, so they import none.
-HELPERS = ("_checks", "_choose", "_types")
+HELPERS = (
+    "_callables",
+    "_checks",
+    "_choose",
+    "_files",
+    "_fixed",
+    "_linalg",
+    "_opaque",
+    "_types",
+)
 
 # What `import softsde` must not bring in: they are slow, or not core dependencies.
 LAZY = {"grain", "orbax", "ott", "matplotlib", "scipy", "sklearn", "tyro", "PIL"}
@@ -53,8 +67,8 @@ def _is_for_types(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
 
 
-def _imported_rooms(file: pathlib.Path) -> set[str]:
-    """Names directly below `softsde` that `file` imports, other than for types."""
+def _imports(file: pathlib.Path) -> list[tuple[str, ...]]:
+    """Full paths of all names that `file` imports, other than for types."""
     package = ("softsde", *file.relative_to(SOURCE).parent.parts)
     targets: list[tuple[str, ...]] = []
     agenda: list[ast.AST] = [ast.parse(file.read_text(), str(file))]
@@ -68,7 +82,13 @@ def _imported_rooms(file: pathlib.Path) -> set[str]:
             targets += [(*base, alias.name) for alias in node.names]
         elif not _is_for_types(node):
             agenda += ast.iter_child_nodes(node)
-    return {path[1] for path in targets if path[0] == "softsde" and len(path) > 1}
+    return targets
+
+
+def _imported_rooms(file: pathlib.Path) -> set[str]:
+    """Names directly below `softsde` that `file` imports, other than for types."""
+    paths = _imports(file)
+    return {path[1] for path in paths if path[0] == "softsde" and len(path) > 1}
 
 
 def test_every_room_has_its_place():
@@ -78,12 +98,24 @@ def test_every_room_has_its_place():
 @pytest.mark.parametrize("room", _rooms())
 def test_imports_point_one_way(room):
     left = CORE[: CORE.index(room)] if room in CORE else ()
-    allowed = {room, *left, *HELPERS}
+    allowed = {room, *left, *HELPERS, *BESIDE.get(room, set())}
     for file in _files(room):
         rooms = _imported_rooms(file)
         assert rooms <= allowed, (
             f"{file.relative_to(SOURCE)} imports softsde.{rooms - allowed}"
         )
+
+
+@pytest.mark.parametrize("room", _rooms())
+def test_private_modules_are_private_to_their_room(room):
+    """A room is used by its public names; only the helpers are open to all."""
+    for file in _files(room):
+        for path in _imports(file):
+            inside = path[0] == "softsde" and len(path) > 2 and path[1] != room
+            private = [part for part in path[2:] if part.startswith("_")]
+            assert not (inside and path[1] not in HELPERS and private), (
+                f"{file.relative_to(SOURCE)} imports {'.'.join(path)}"
+            )
 
 
 def _module_classes() -> list[type[eqx.Module]]:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from softsde.plotting import (
+    distances_figure,
     image_grid,
     plot_curves,
     plot_distances,
@@ -292,8 +293,25 @@ def test_distances_are_drawn_with_the_path_on_them(as_a_user, tmp_path, drawn):
     with pytest.raises(ValueError, match=r"shape \(3, 3\) for 4 levels"):
         plot_distances(distances[:3, :3], levels, (0, 3), path)
     for wrong in ((0,), (0, 4), (2, 1), (-1, 2)):
-        with pytest.raises(ValueError, match="two rising indices below 4"):
+        with pytest.raises(ValueError, match="two increasing indices below 4"):
             plot_distances(distances, levels, wrong, path)
+
+
+def test_distances_with_times_have_a_panel_for_the_level():
+    levels = np.array([0.0, 1.0, 3.0, 6.0])
+    distances = np.abs(levels[:, None] - levels[None])
+    figure = distances_figure(
+        distances, levels, (0, 2, 3), times=np.array([0.2, 0.6, 1.0])
+    )
+    # At least 900 pixels for a panel.
+    assert figure.get_size_inches()[0] * figure.dpi >= 1800
+    right = figure.axes[1]
+    line, dots = (line.get_xydata() for line in right.lines)
+    np.testing.assert_array_equal(line, [[0, 0], [0.2, 0], [0.6, 3], [1, 6]])
+    np.testing.assert_array_equal(dots, line[1:])
+    assert (right.get_xlabel(), right.get_ylabel()) == ("time", "level")
+    with pytest.raises(ValueError, match=r"times of shape \(2,\) for a path of 3"):
+        distances_figure(distances, levels, (0, 2, 3), times=np.array([0.0, 1.0]))
 
 
 def test_levels_are_in_columns_over_their_names(tmp_path):

@@ -56,23 +56,24 @@ def start():
     }
 
 
-def denoiser(t, x):
-    return jnp.tanh(x + 0.3 * jnp.roll(x, 1)) * (1 - 0.5 * t)
+def make_denoiser(parameters):
+    guess = lambda t, x: jnp.tanh(x + 0.3 * jnp.roll(x, 1)) * (1 - 0.5 * t)
+    process = make_process(parameters)
+    return ss.FunctionDenoiser(guess, process, train_process=True)
 
 
 def soft_loss(parameters):
     """Of a batch, with the velocity, which takes the derivative in time as well."""
     loss = ss.losses.SoftScoreMatching("inverse_std") + ss.losses.VelocityMatching()
     x0 = jnp.asarray(np.random.default_rng(0).normal(size=(5, *SHAPE)))
-    process = make_process(parameters)
-    return ss.losses.batch_loss(loss, denoiser, process, x0, key=KEY)
+    return ss.losses.batch_loss(loss, make_denoiser(parameters), x0, key=KEY)
 
 
 def score(parameters):
     """Sliced, which differentiates in the sample too."""
     x0 = jnp.linspace(-1.0, 1.0, 6)
     loss = ss.losses.SlicedScoreMatching()
-    return loss(denoiser, make_process(parameters), x0, 0.6, key=KEY)
+    return loss(make_denoiser(parameters), x0, 0.6, key=KEY)
 
 
 def schedule(parameters):
@@ -85,10 +86,10 @@ def schedule(parameters):
 
 def sampler(parameters):
     """The end of a sampler's path, through the loop of diffrax."""
-    process = make_process(parameters)
+    denoiser = make_denoiser(parameters)
     x1 = jnp.asarray(np.random.default_rng(1).normal(size=(2, *SHAPE)))
     drawn = ss.sample(
-        process, denoiser, x1=x1, num_samples=2, num_steps=3, progress=False, key=KEY
+        denoiser, x1=x1, num_steps=3, solver=ss.Momentum(), clock="sde", key=KEY
     )
     return jnp.sum(drawn.x**2)
 
@@ -123,3 +124,16 @@ def test_gradients_reach_the_parameters_of_a_corruption(x64, use):
     np.testing.assert_allclose(got, expected, rtol=1e-7, atol=1e-7 * size)
     for name in ("power", "speed"):
         assert abs(gradient[name]) > 1e-3 * size, "the corruption's own"
+
+
+def test_the_process_of_a_denoiser_is_fixed_unless_asked(x64):
+    """The same loss on the same process, without `train_process`: no gradient."""
+    loss = ss.losses.SoftScoreMatching() + ss.losses.VelocityMatching()
+    x0 = jnp.asarray(np.random.default_rng(0).normal(size=(5, *SHAPE)))
+
+    def value(parameters):
+        denoiser = ss.FunctionDenoiser(lambda t, x: x * t, make_process(parameters))
+        return ss.losses.batch_loss(loss, denoiser, x0, key=KEY)
+
+    gradient = jax.jit(jax.grad(value), compiler_options=QUICKLY)(start())
+    assert all(np.all(np.asarray(g) == 0) for g in jax.tree.leaves(gradient))

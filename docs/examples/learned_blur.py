@@ -2,14 +2,16 @@
 
     python docs/examples/learned_blur.py
 
-Which blur levels should a sampler of eight steps visit? The one fair judge is the law
-of what it draws. Where the data are Gaussian, here with the mean and covariance of the
-8 x 8 digits, the exact denoiser is affine; so a deterministic sampler is an affine map,
-its law a Gaussian, and the Fréchet distance to the law of the data a closed formula. It
-is differentiated through the sampler, the oracle, the blur and the schedule.
+Which blur levels should a sampler of eight steps visit? Those with which the law of its
+samples is closest to the law of the data. Here the data are Gaussian, with the mean and
+the covariance of the 8 x 8 digits. Then the exact denoiser is affine, a deterministic
+sampler is an affine map, its samples are Gaussian, and their Fréchet distance to the
+data has a closed form. It is differentiated through the sampler, the oracle, the blur
+and the schedule.
 
-The objective cannot be cheated: it compares with the data, whose law does not depend on
-the schedule, and both ends of the schedule are held. Writes two pictures.
+A schedule cannot lower the objective by not corrupting: the objective compares with
+the data, whose law does not depend on the schedule, and both ends of the schedule are
+fixed. Writes two pictures.
 """
 
 import argparse
@@ -29,7 +31,7 @@ TIMES = np.linspace(0.0, 1.0, NUM_STEPS + 1)
 
 
 def make_process(logits: Array) -> ss.Process:
-    """Shares of the way from no blur to the most, so any logits give a schedule."""
+    """Logits are shares of the way from no blur to the most: all of them are valid."""
     rises = MAX_BLUR * jnp.cumsum(jax.nn.softmax(logits))
     levels = ss.schedules.PiecewiseLinear(TIMES, jnp.append(0.0, rises))
     return ss.Process(
@@ -38,7 +40,7 @@ def make_process(logits: Array) -> ss.Process:
 
 
 def frechet(mean_a: Array, root_a: Array, mean_b: Array, covariance_b: Array) -> Array:
-    """Squared, of two Gaussians; the first by the square root of its covariance."""
+    """Squared Fréchet distance of two Gaussians, the first of covariance `root_a`²."""
     overlap = jnp.linalg.eigvalsh(root_a @ covariance_b @ root_a)
     trace = jnp.sum(root_a**2) + jnp.trace(covariance_b)
     overlap = jnp.sum(jnp.sqrt(jnp.maximum(overlap, 1e-12)))
@@ -48,23 +50,27 @@ def frechet(mean_a: Array, root_a: Array, mean_b: Array, covariance_b: Array) ->
 def sampling_error(
     process: ss.Process, oracle: ss.oracles.GaussianOracle, num_steps: int = NUM_STEPS
 ) -> Array:
-    """Fréchet distance, squared, of the sampler's law to that of the process at 0."""
+    """Squared Fréchet distance of the samples to the process at time 0."""
     start_mean, start_covariance = oracle.marginal_moments(process, process.t1)
-    # An affine map is known by what it does to a basis and to the mean.
+    # An affine map follows from its values at a basis and at the mean.
     basis = jnp.concatenate([start_mean[None], start_mean + jnp.eye(start_mean.size)])
     drawn = ss.sample(
-        process,
         oracle.denoiser(process),
         x1=basis.reshape(-1, *oracle.mean.shape),
         num_steps=num_steps,
-        noise_clock="flow",
+        solver=ss.Momentum(),
+        clock="ode",
         denoise_last=False,
         key=jax.random.key(0),  # nothing is random
     )
     mean, *columns = drawn.x.reshape(len(basis), -1)
     slope = jnp.stack(columns) - mean  # transposed
     covariance = slope.T @ start_covariance @ slope
-    true_mean, true_covariance = oracle.marginal_moments(process, process.t0)
+    # Both ends of the schedule are fixed, so these do not depend on it. `eigh` has no
+    # derivative where eigenvalues repeat, as they do for pixels that are always black.
+    true_mean, true_covariance = jax.lax.stop_gradient(
+        oracle.marginal_moments(process, process.t0)
+    )
     values, vectors = jnp.linalg.eigh(true_covariance)
     root = (vectors * jnp.sqrt(values)) @ vectors.T
     return frechet(true_mean, root, mean, covariance)
@@ -75,7 +81,7 @@ def learn(oracle: ss.oracles.GaussianOracle, steps: int) -> tuple[Array, list[fl
         error = sampling_error(make_process(logits), oracle)
         return jnp.log(error), error
 
-    # Forward mode: eight parameters, and `sample` keeps no tape.
+    # Forward mode: there are eight parameters, and `sample` has no reverse mode.
     gradient = jax.jit(jax.jacfwd(objective, has_aux=True))
     optimiser = optax.adam(optax.cosine_decay_schedule(0.1, steps))
 
@@ -106,7 +112,7 @@ def main() -> None:
     oracle = ss.oracles.GaussianOracle(images.mean(axis=0), np.cov(rows.T))
     logits, errors = learn(oracle, options.steps)
     print(f"{errors[0]:.4f} before, {errors[-1]:.4f} after {options.steps} steps")
-    transport = ss.schedules.transport_schedule(
+    transport = ss.fitting.transport_schedule(
         ss.corruptions.HeatBlur((8, 8, 1)),
         np.linspace(0.0, MAX_BLUR, 256),
         images,

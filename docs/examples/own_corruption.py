@@ -1,4 +1,4 @@
-"""A corruption of one's own in one method, trained and sampled on digits.
+"""Your own corruption in one method, trained and sampled on digits.
 
     python docs/examples/own_corruption.py
 
@@ -17,10 +17,11 @@ import softsde as ss
 
 
 class Dust(ss.corruptions.AbstractCorruption):
-    """The picture falls to dust: each column lies, as its mean, on the floor.
+    """The picture falls to dust: each column becomes its mean, in the lowest row.
 
-    All that is asked of `apply` is that it be linear in `x`. This one is not symmetric,
-    is diagonal in no basis, and is singular at level 1.
+    `apply` only has to be linear in `x`, and the identity at first. This one is not
+    symmetric, is diagonal in no basis, and is singular at level 1.
+    `ss.corruptions.check(Dust(), shape)` tries it on random samples.
     """
 
     def apply(self, theta, x):
@@ -37,24 +38,19 @@ def train(process: ss.Process, source, steps: int, key: Array) -> ss.Denoiser:
         blocks_per_level=1,
         key=model_key,
     )
-    loss = ss.losses.CleanPrediction("inverse_std")
-
-    def loss_fn(network, batch, *, key):
-        denoiser = ss.Denoiser(network, process, ss.parametrisations.Clean())
-        x0 = batch["image"]
-        return ss.losses.batch_loss(loss, denoiser, process, x0, key=key), {}
-
+    denoiser = ss.Denoiser(network, process, ss.parametrisations.Clean())
+    loss_fn = ss.losses.on_batches(ss.losses.CleanPrediction("inverse_std"))
     optimiser = ss.train.make_optimiser(
         2e-3, warmup_steps=steps // 10, total_steps=steps, schedule="cosine"
     )
     step = ss.train.make_train_step(loss_fn, optimiser, ema_decay=0.995)
-    state = ss.train.TrainState.create(network, optimiser, key=train_key)
+    state = ss.train.TrainState.create(denoiser, optimiser, key=train_key)
     batches = iter(ss.data.make_loader(source, 64))
     for i in range(steps):
         state, metrics = step(state, next(batches))
         if i % max(1, steps // 5) == 0:
             print(f"step {i:5d}  loss {float(metrics['loss']):.4f}", flush=True)
-    return ss.Denoiser(state.ema, process, ss.parametrisations.Clean())
+    return state.ema
 
 
 def main() -> None:
@@ -82,11 +78,12 @@ def main() -> None:
     print(f"{options.steps} steps in {time.perf_counter() - began:.0f} s")
 
     drawn = ss.sample(
-        process,
         denoiser,
         prior=ss.GaussianPrior.fit(process, images),
         num_samples=options.num,
         num_steps=100,
+        solver=ss.Momentum(),
+        clock="sde",
         save_trajectory=True,
         key=sample_key,
     )

@@ -1,9 +1,9 @@
-"""Choose the blur over time for the digits, three ways, and see what each step moves.
+"""Choose the blur over time for the digits in three ways, and measure their steps.
 
     python docs/examples/schedule.py
 
-Offline, under a minute on a laptop. Prints the longest and the shortest step of each
-schedule and draws the three, with their steps, to `schedule.png`.
+Works offline and takes less than a minute on a laptop. Prints the longest step of each
+schedule, and draws the schedules and their steps to `schedule.png`.
 """
 
 import sys
@@ -22,13 +22,12 @@ candidates = np.geomspace(0.01, 4.5, 256)
 points = 32
 
 # Even steps of optimal transport.
-transport = ss.schedules.transport_schedule(blur, candidates, images, num_points=points)
+transport = ss.fitting.transport_schedule(blur, candidates, images, num_points=points)
 
-# As far from the clean image as the noise of a variance-exploding process, which ends
-# where the blur can follow.
-errors = ss.schedules.matched_error_schedule(blur, candidates, images, ss.ve(0.01, 0.2))
-matched = ss.schedules.matched_error_schedule(
-    blur, candidates, images, ss.ve(0.01, float(errors.errors[-1]))
+# The paper's baseline, Eq. 55: at each time the same share of the final error as the
+# variance-exploding process.
+matched = ss.fitting.matched_error_schedule(
+    blur, candidates, images, ss.ve(0.01, 50.0), num_points=points
 )
 
 schedules = {
@@ -37,7 +36,7 @@ schedules = {
     "geometric": ss.schedules.Geometric(candidates[0], candidates[-1]),
 }
 
-# What one step of a sampler moves: the distances between levels at even times.
+# One step of a sampler moves the images by the distance between two levels.
 times = jnp.linspace(0, 1, points)
 steps = {}
 for name, schedule in schedules.items():
@@ -60,4 +59,4 @@ right.set(xlabel="time", ylabel="distance that a step moves", ylim=(0, None))
 left.legend()
 for axes in (left, right):
     axes.grid(alpha=0.3)
-figure.savefig(sys.argv[1] if len(sys.argv) > 1 else "schedule.png", dpi=110)
+figure.savefig(sys.argv[1] if len(sys.argv) > 1 else "schedule.png", dpi=200)

@@ -1,9 +1,9 @@
-"""The pictures of the corruptions page: each family on one photograph, at eight times.
+"""Draws the pictures of the corruptions page: each family on one photograph.
 
     python docs/figures/corruptions.py
 
-The photograph comes with scikit-learn, so nothing is downloaded. Writes
-`docs/_static/corruptions/*.png`.
+The photograph comes with scikit-learn, so nothing is downloaded. Each picture shows one
+family at eight levels. Writes `docs/_static/corruptions/*.png`.
 """
 
 import argparse
@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
 from jax import Array
 from sklearn.datasets import load_sample_image
 
@@ -22,6 +24,10 @@ import softsde as ss
 HERE = pathlib.Path(__file__).parent
 SHAPE = (64, 64, 3)
 TIMES = np.linspace(0.0, 1.0, 8)
+# Each pixel becomes a square of 4 x 4, so that eight images fill a dense screen.
+SCALE = 4
+# The height of the line of levels.
+LABEL = 48
 
 
 def photograph() -> Array:
@@ -40,7 +46,7 @@ class Strip(NamedTuple):
 
 
 def sway(theta: Array, x: Array) -> Array:
-    """Each row shifted sideways, the further the lower: linear in `x`, not diagonal."""
+    """Shifts each row sideways, lower rows further: linear in `x`, not diagonal."""
     shift = theta * jnp.linspace(0.0, 1.0, x.shape[0])
     column = (jnp.arange(x.shape[1])[None] - shift[:, None]) % x.shape[1]
     left = jnp.floor(column).astype(int)
@@ -58,7 +64,7 @@ def butterworth(theta: Array, squared: Array) -> Array:
 def strips() -> list[Strip]:
     c, s = ss.corruptions, ss.schedules
     share = s.Linear(0.0, 1.0)
-    # From the clean image, then evenly in the logarithm: each blur looks as much worse.
+    # From the clean image, then evenly in the logarithm, so that the steps look equal.
     blur = s.PiecewiseLinear(TIMES, [0.0, *np.geomspace(0.6, 18.0, 7)])
     line = s.PiecewiseLinear(TIMES, [0.0, *np.geomspace(2.0, 32.0, 7)])
     return [
@@ -100,12 +106,20 @@ def strips() -> list[Strip]:
 
 
 def draw(strip: Strip, image: Array) -> PIL.Image.Image:
-    """Eight times side by side, the level below each, in a palette of 256 colours."""
+    """Eight levels side by side, the level below each, in a palette of 256 colours."""
     levels = jnp.stack([strip.levels(t) for t in jnp.asarray(TIMES)])
     images = jax.jit(jax.vmap(strip.corruption.apply, in_axes=(0, None)))(levels, image)
-    labels = [f"{level:.{strip.digits}f}" for level in np.asarray(levels)]
-    grid = ss.plotting.image_grid(images, columns=len(TIMES), labels=labels)
-    return PIL.Image.fromarray(grid).quantize(256, dither=PIL.Image.Dither.NONE)
+    grid = ss.plotting.image_grid(images, columns=len(TIMES), scale=SCALE, pad=SCALE)
+    height, width, channels = grid.shape
+    text = np.full((LABEL, width, channels), 255, np.uint8)
+    picture = PIL.Image.fromarray(np.concatenate([grid, text]))
+    draw_on = PIL.ImageDraw.Draw(picture)
+    font = PIL.ImageFont.load_default(size=0.75 * LABEL)
+    for i, level in enumerate(np.asarray(levels)):
+        middle = SCALE + (i + 0.5) * (width - SCALE) / len(TIMES)
+        label = f"{level:.{strip.digits}f}"
+        draw_on.text((middle, height), label, fill=(0, 0, 0), font=font, anchor="ma")
+    return picture.quantize(256, dither=PIL.Image.Dither.NONE)
 
 
 def main() -> None:

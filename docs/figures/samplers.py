@@ -19,7 +19,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from diffrax import UnsafeBrownianPath
 
 import softsde as ss
 from softsde.plotting._figure import new_figure, save_figure
@@ -28,33 +27,27 @@ HERE = pathlib.Path(__file__).parent
 SHAPE = (4, 4, 1)
 EVALUATIONS = (10, 20, 40, 60, 80, 110, 160, 280)
 
-#: The solver, the form, the noise clock.
+#: Solvers of the probability flow.
 FLOWS = {
-    "Momentum": (ss.Momentum(), "control"),
-    "DDIM": (ss.DDIM(), "control"),
-    "Momentum + corrector": (
-        ss.PredictorCorrector(ss.DDIM(), ss.MomentumCorrector()),
-        "control",
-    ),
-    "HeunMomentum": (ss.HeunMomentum(), "control"),
-    "HeunMomentum, normalised": (ss.HeunMomentum(), "normalised"),
-    "StochasticHeun": (ss.StochasticHeun(), "control"),
-    "Multistep": (ss.Multistep(), "control"),
+    "Momentum": ss.Momentum(),
+    "DDIM": ss.DDIM(),
+    "Momentum + corrector": ss.PredictorCorrector(ss.DDIM(), ss.MomentumCorrector()),
+    "Heun": ss.Heun(),
+    "Heun, normalised": ss.Heun("normalised"),
+    "EDMHeun": ss.EDMHeun(),
+    "Multistep": ss.Multistep(),
 }
-LANGEVIN = ss.AnnealedLangevin(5e-6, steps=1)
+LANGEVIN = ss.AnnealedLangevin((0.1, 0.01), 5e-6, steps=1)
+#: Samplers with and without noise: the solver and the clock.
 DRAWS = {
-    "Momentum, flow": (ss.Momentum(), "control", "flow"),
-    "Multistep, flow": (ss.Multistep(), "control", "flow"),
-    "Momentum": (ss.Momentum(), "control", "paper"),
-    "HeunMomentum": (ss.HeunMomentum(), "control", "paper"),
-    "Multistep": (ss.Multistep(), "control", "paper"),
-    "Multistep, churn 10": (ss.Multistep(), "control", 10.0),
-    "Multistep + Langevin": (
-        ss.PredictorCorrector(ss.Multistep(), LANGEVIN),
-        "control",
-        "flow",
-    ),
-    "Naive": (ss.Naive(), "control", "paper"),
+    "Momentum, flow": (ss.Momentum(), "ode"),
+    "Multistep, flow": (ss.Multistep(), "ode"),
+    "Momentum": (ss.Momentum(), "sde"),
+    "Heun": (ss.Heun(), "sde"),
+    "Multistep": (ss.Multistep(), "sde"),
+    "Multistep, churn 10": (ss.Multistep(), ss.clocks.Churn(10.0)),
+    "Multistep + Langevin": (ss.PredictorCorrector(ss.Multistep(), LANGEVIN), "ode"),
+    "Naive": (ss.Naive(), "ode"),
 }
 
 
@@ -73,7 +66,7 @@ def digits() -> tuple[ss.oracles.MixtureOracle, np.ndarray]:
 
 def blur_process(images: np.ndarray) -> ss.Process:
     """The paper's process, with levels by optimal transport."""
-    levels = ss.schedules.transport_schedule(
+    levels = ss.fitting.transport_schedule(
         ss.corruptions.GaussianBlur(SHAPE),
         np.geomspace(0.01, 3.0, 128),
         images,
@@ -84,14 +77,11 @@ def blur_process(images: np.ndarray) -> ss.Process:
 
 
 @eqx.filter_jit
-def run(process, denoiser, solver, form, clock, grid, steps, x1, keys):
+def run(denoiser, solver, clock, grid, steps, x1, keys):
     """A bare loop over the solver's steps: one program for all numbers of steps."""
 
     def one(start, key):
-        path = UnsafeBrownianPath(start.shape, key)
-        term = ss.reverse_sde(
-            process, denoiser, noise_clock=clock, form=form, path=path
-        )
+        term = ss.reverse_sde(denoiser, clock=clock, shape=start.shape, key=key)
 
         def body(i, carry):
             x, state = carry
@@ -129,39 +119,26 @@ def main() -> None:
     x1 = jax.vmap(prior.sample)(keys)
     few = options.starts
 
-    def ends(solver, form, clock, steps, number, times=ss.uniform_times):
+    def ends(solver, clock, steps, number, times=ss.uniform_times):
         grid = jnp.asarray(process.t1 - times(process, steps))
         # As long for all numbers of steps, which is one program instead of many.
         grid = jnp.concatenate([grid, jnp.ones(max(0, 2001 - grid.size))])
-        if isinstance(clock, float):
-            clock = ss.terms.ChurnClock(process, clock)
         steps = jnp.asarray(steps)
-        return run(
-            process,
-            denoiser,
-            solver,
-            form,
-            clock,
-            grid,
-            steps,
-            x1[:number],
-            keys[:number],
-        )
+        return run(denoiser, solver, clock, grid, steps, x1[:number], keys[:number])
 
     by_arc = lambda process, n: ss.arc_length_times(process, n, images[:200])
-    exact = ends(ss.HeunMomentum(), "normalised", "flow", 2000, few, by_arc)
-    half = ends(ss.HeunMomentum(), "normalised", "flow", 1000, few, by_arc)
+    exact = ends(ss.Heun("normalised"), "ode", 2000, few, by_arc)
+    half = ends(ss.Heun("normalised"), "ode", 1000, few, by_arc)
     off = jnp.sqrt(jnp.mean((exact - half) ** 2))
     print(f"reference: 2000 steps of a method of order 2, {off / 3:.0e} from its limit")
 
-    def missed(solver, form, evaluations) -> float:
+    def missed(solver, evaluations) -> float:
         steps = evaluations // solver.evaluations_per_step
-        reached = ends(solver, form, "flow", steps, few)
+        reached = ends(solver, "ode", steps, few)
         return float(jnp.sqrt(jnp.mean((reached - exact) ** 2)))
 
     flows = {
-        name: [missed(solver, form, n) for n in EVALUATIONS]
-        for name, (solver, form) in FLOWS.items()
+        name: [missed(solver, n) for n in EVALUATIONS] for name, solver in FLOWS.items()
     }
     table("RMS error", flows)
 
@@ -178,14 +155,14 @@ def main() -> None:
     floor = 2 * float(jnp.std(found)) / options.draws**0.5
     print(f"\nmean log density {truth:.2f}; two standard errors: {floor:.1e}")
 
-    def distance(solver, form, clock, evaluations) -> float:
+    def distance(solver, clock, evaluations) -> float:
         steps = evaluations // solver.evaluations_per_step
-        drawn = ends(solver, form, clock, steps, options.draws)
+        drawn = ends(solver, clock, steps, options.draws)
         return abs(float(jnp.mean(density(drawn))) - truth)
 
     draws = {
-        name: [distance(solver, form, clock, n) for n in EVALUATIONS]
-        for name, (solver, form, clock) in DRAWS.items()
+        name: [distance(solver, clock, n) for n in EVALUATIONS]
+        for name, (solver, clock) in DRAWS.items()
     }
     table("log density, difference", draws)
 

@@ -1,4 +1,4 @@
-"""The curves of the schedules page.
+"""Draws the curves of the page on schedules.
 
     python docs/figures/schedules.py
 
@@ -48,7 +48,7 @@ def main() -> None:
         "--folder", type=pathlib.Path, default=HERE.parent / "_static" / "schedules"
     )
     options = parser.parse_args()
-    # Not from 0: some have no noise there, which a logarithmic axis cannot show.
+    # A logarithmic axis cannot show 0, where some schedules have no noise.
     times = np.linspace(0.002, 1.0, 500, dtype=np.float32)
     pictures = {"noise": (NOISE, "noise", True), "levels": (LEVELS, "level", False)}
     for name, (schedules, label, logarithmic) in pictures.items():

@@ -1,9 +1,9 @@
-"""The figures and tables of the page on transport.
+"""Draws the pictures and prints the tables of the page on transport.
 
     python docs/figures/transport.py
 
-Fashion-MNIST (Debian's `dataset-fashion-mnist`) under the paper's blur. Writes
-`docs/_static/transport_*.png` and prints the tables; some minutes.
+It needs Fashion-MNIST (Debian's `dataset-fashion-mnist`), uses the paper's blur and
+takes some minutes. It writes `docs/_static/transport_*.png`.
 """
 
 import pathlib
@@ -25,7 +25,7 @@ KEY = jax.random.key(0)
 
 
 def default_sinkhorn(first: float, second: float, images: np.ndarray) -> float:
-    """The transport cost by ott-jax as it comes, on point clouds."""
+    """The transport cost by ott-jax with its default settings, on point clouds."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         from ott.geometry import pointcloud
@@ -36,17 +36,17 @@ def default_sinkhorn(first: float, second: float, images: np.ndarray) -> float:
     return float(jax.jit(sinkhorn.Sinkhorn())(problem).primal_cost)
 
 
-def corrupted(theta: float, images: np.ndarray):
+def corrupted(theta: float, images: np.ndarray) -> jax.Array:
     out = jax.vmap(lambda x: BLUR.apply(theta, x))(jnp.asarray(images))
     return out.reshape(len(images), -1)
 
 
-def accuracy(data: np.ndarray, result: ss.schedules.TransportSchedule) -> None:
+def accuracy(data: np.ndarray, result: ss.fitting.TransportSchedule) -> None:
     images = data[:500]
     path = list(result.path)
     steps = np.stack([LEVELS[path[:-1]], LEVELS[path[1:]]], axis=1)
-    found = ss.schedules.certify(
-        BLUR, steps, data, sinkhorn=ss.schedules.Sinkhorn(), key=KEY
+    found = ss.fitting.certify(
+        BLUR, steps, data, sinkhorn=ss.fitting.Sinkhorn(), key=KEY
     )
     assert found.sinkhorn is not None and found.sinkhorn_error is not None
     print("\nsquared distances on 500 images, steps of the 32-point path")
@@ -58,7 +58,7 @@ def accuracy(data: np.ndarray, result: ss.schedules.TransportSchedule) -> None:
             f"| {steps[k, 0]:.2f} to {steps[k, 1]:.2f} | {found.assignment[k]:.4f} "
             f"| {found.coupling[k]:.4f} | {found.sinkhorn[k]:.4f} | {plain:.3f} |"
         )
-    print("over all 31 steps, largest share of the exact one:")
+    print("largest error over all 31 steps, relative to the exact assignment:")
     print(f"  identity {np.abs(found.coupling_error).max():.1e}")
     print(f"  duality gap of the identity {found.gap.max():.1e}")
     print(f"  Sinkhorn {np.abs(found.sinkhorn_error).max():.1e}")
@@ -73,7 +73,7 @@ def independent(data: np.ndarray) -> None:
         print(f"  level {theta:5.2f}: {best:.3f}")
 
 
-def curve(result: ss.schedules.TransportSchedule) -> np.ndarray:
+def curve(result: ss.fitting.TransportSchedule) -> np.ndarray:
     return np.interp(
         np.linspace(0, 1, 2001),
         np.asarray(result.schedule.times),
@@ -81,11 +81,11 @@ def curve(result: ss.schedules.TransportSchedule) -> np.ndarray:
     )
 
 
-def slices(data: np.ndarray, result: ss.schedules.TransportSchedule) -> None:
+def slices(data: np.ndarray, result: ss.fitting.TransportSchedule) -> None:
     print("\nslices against all 6,000: largest difference of the level, share of 18")
     for size in (60, 300, 600, 1500, 3000):
         others = [
-            ss.schedules.transport_schedule(BLUR, LEVELS, data[start : start + size])
+            ss.fitting.transport_schedule(BLUR, LEVELS, data[start : start + size])
             for start in range(0, 3 * size, size)[: len(data) // size]
         ]
         apart = [np.abs(curve(r) - curve(result)).max() / 18 for r in others]
@@ -97,12 +97,12 @@ def slices(data: np.ndarray, result: ss.schedules.TransportSchedule) -> None:
 
 
 def compare(data: np.ndarray) -> None:
-    """Both metrics on the same images, and the curves of three families."""
+    """Compares both metrics on the same images, and draws the schedules."""
     levels = np.geomspace(0.3, 18, 64)
     images = data[:300]
-    metric = ss.schedules.Sinkhorn(1.0, 1, progress=True)
-    closed = ss.schedules.transport_schedule(BLUR, levels, images, num_points=16)
-    paper = ss.schedules.transport_schedule(
+    metric = ss.fitting.Sinkhorn(1.0, 1, progress=True)
+    closed = ss.fitting.transport_schedule(BLUR, levels, images, num_points=16)
+    paper = ss.fitting.transport_schedule(
         BLUR, levels, images, num_points=16, metric=metric, key=KEY
     )
     apart = np.abs(curve(closed) - curve(paper)).max()
@@ -126,25 +126,23 @@ def compare(data: np.ndarray) -> None:
     left.grid(alpha=0.3)
     right.plot(closed.steps, ".-", label="closed form")
     right.plot(paper.steps, ".--", label="Sinkhorn")
-    geometric = ss.schedules.Brenier().distances(
-        BLUR, np.geomspace(0.3, 18, 16), images
-    )
+    geometric = ss.fitting.Brenier().distances(BLUR, np.geomspace(0.3, 18, 16), images)
     right.plot(
         np.diagonal(geometric.matrix, 1),
         ".:",
         color="grey",
         label="geometric",
     )
-    right.set(xlabel="step", ylabel="$W_2$ of the step", ylim=(0, None))
+    right.set(xlabel="step", ylabel="distance $W_2$ of the step", ylim=(0, None))
     right.grid(alpha=0.3)
-    figure.savefig(STATIC / "transport_metrics.png", dpi=110)
+    figure.savefig(STATIC / "transport_metrics.png", dpi=200)
 
 
 def main() -> None:
     data = ss.data.to_array(ss.data.fashion_mnist(), limit=6000)
-    result = ss.schedules.transport_schedule(BLUR, LEVELS, data)
+    result = ss.fitting.transport_schedule(BLUR, LEVELS, data)
     print(f"epsilon {result.epsilon:.3f}, length {result.length:.2f}, {result.kind}")
-    result.plot().savefig(STATIC / "transport_path.png", dpi=110)
+    result.plot().savefig(STATIC / "transport_path.png")
     accuracy(data, result)
     independent(data)
     slices(data, result)

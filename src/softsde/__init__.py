@@ -9,31 +9,30 @@ import importlib.metadata
 from typing import TYPE_CHECKING
 
 from . import (
+    clocks as clocks,
     corruptions as corruptions,
+    denoisers as denoisers,
+    fitting as fitting,
+    guidance as guidance,
     likelihood as likelihood,
     losses as losses,
+    models as models,
     nn as nn,
     oracles as oracles,
     parametrisations as parametrisations,
     processes as processes,
+    sampling as sampling,
     schedules as schedules,
     solvers as solvers,
     terms as terms,
 )
-from ._priors import (
-    AbstractPrior as AbstractPrior,
-    EmpiricalPrior as EmpiricalPrior,
-    ExactPrior as ExactPrior,
-    GaussianPrior as GaussianPrior,
-)
-from ._sampling import Samples as Samples, sample as sample
-from ._time_grids import (
-    arc_length_times as arc_length_times,
-    karras_times as karras_times,
-    uniform_times as uniform_times,
+from .denoisers import (
+    Denoiser as Denoiser,
+    FunctionDenoiser as FunctionDenoiser,
 )
 from .likelihood import bits_per_dim as bits_per_dim, log_likelihood as log_likelihood
-from .parametrisations import Denoiser as Denoiser, convert as convert
+from .models import Model as Model, load as load
+from .parametrisations import convert as convert
 from .processes import (
     Process as Process,
     blurring_diffusion as blurring_diffusion,
@@ -48,17 +47,29 @@ from .processes import (
     ve as ve,
     vp as vp,
 )
+from .sampling import (
+    AbstractPrior as AbstractPrior,
+    EmpiricalPrior as EmpiricalPrior,
+    ExactPrior as ExactPrior,
+    GaussianPrior as GaussianPrior,
+    Samples as Samples,
+    arc_length_times as arc_length_times,
+    karras_times as karras_times,
+    sample as sample,
+    uniform_times as uniform_times,
+)
 from .solvers import (
     DDIM as DDIM,
+    Ancestral as Ancestral,
     AnnealedLangevin as AnnealedLangevin,
-    HeunMomentum as HeunMomentum,
+    EDMHeun as EDMHeun,
+    Heun as Heun,
     Langevin as Langevin,
     Momentum as Momentum,
     MomentumCorrector as MomentumCorrector,
     Multistep as Multistep,
     Naive as Naive,
     PredictorCorrector as PredictorCorrector,
-    StochasticHeun as StochasticHeun,
 )
 from .terms import (
     forward_sde as forward_sde,

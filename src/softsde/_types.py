@@ -1,9 +1,8 @@
 """The jaxtyping aliases that signatures share, and nothing else."""
 
-from collections.abc import Callable
 from typing import TypeAlias
 
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
 #: One sample: an image `(height, width, channels)` or a vector `(dim,)`.
 Sample: TypeAlias = Float[Array, "*shape"]
@@ -15,5 +14,5 @@ ScalarLike: TypeAlias = Float[ArrayLike, ""]
 Scalar: TypeAlias = Float[Array, ""]
 #: A typed key (`jax.random.key`) or a raw one (`jax.random.PRNGKey`).
 Key: TypeAlias = PRNGKeyArray
-#: `denoiser(t, x) -> E[x0 | x_t = x]`.
-DenoiserFn: TypeAlias = Callable[..., Sample]
+#: What a denoiser is told beside the sample: a label, a vector, any PyTree of arrays.
+Condition: TypeAlias = PyTree

@@ -155,3 +155,35 @@ def test_members_made_for_different_shapes_are_refused():
         ):
             combine(blur, mask)
     assert Compose(Fade(), blur).structure.shape == (4, 4, 1)
+
+
+@pytest.mark.parametrize(
+    "scaling, factor",
+    [
+        (Identity(), lambda theta: 1.0),
+        (Scale(), lambda theta: theta),
+        (Fade(), lambda theta: 1 - theta),
+        (Relevel(Fade(), jnp.square), lambda theta: 1 - theta**2),
+        (Compose(Fade(), Scale()), lambda theta: (1 - theta) * theta),
+        (
+            Mix(Fade(), Identity(), weights=[0.25, 0.75]),
+            lambda theta: 1 - 0.25 * theta,
+        ),
+        (
+            Compose(Relevel(Scale(), lambda theta: 0.5**theta), Fade()),
+            lambda theta: 0.5**theta * (1 - theta),
+        ),
+    ],
+    ids=["identity", "scale", "fade", "relevel", "product", "mixture", "two levels"],
+)
+def test_a_multiple_of_the_identity_says_so(x64, scaling, factor):
+    assert scaling.structure.basis == "every"
+    for theta in (0.1, 0.7):
+        value = scaling.eigenvalues(theta)
+        assert value.shape == ()
+        np.testing.assert_allclose(value, factor(theta), rtol=1e-12)
+
+
+def test_nothing_else_counts_as_a_scaling():
+    for other in (HeatBlur(SHAPE), Compose(Fade(), HeatBlur(SHAPE)), CenterMask(SHAPE)):
+        assert other.structure.basis not in (None, "every")

@@ -180,7 +180,7 @@ def test_a_family_that_jumps_has_no_derivative():
         ),
         ss.corruptions.Relevel(ss.corruptions.CenterMask((4, 4, 1)), jnp.square),
     ):
-        with pytest.raises(ValueError, match=r"form='control'.*SoftMask"):
+        with pytest.raises(ValueError, match=r"`Momentum`, `DDIM`.*`SoftMask`"):
             corruption.apply_dot(1.0, x)
 
 

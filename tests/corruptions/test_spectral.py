@@ -120,3 +120,17 @@ def test_mistakes_are_named(as_a_user):
         SpectralFilter((4,), lambda t, w: jax.lax.complex(w, w)).eigenvalues(0.5)
     with pytest.raises(ValueError, match=r"`identity_level=1.0`, but there `transfer`"):
         SpectralFilter((4,), lambda t, w: jnp.exp(-t * w), identity_level=1.0)
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (64, 48, 3), (128,)])
+def test_the_matrices_of_heat_are_its_eigenvalues_in_single_precision(shape):
+    """Two products with the image, at the sizes and the precision that are used."""
+    heat = HeatBlur(shape)
+    x = np.random.default_rng(0).normal(size=shape)
+    levels = np.array([0.0, 0.3, 2.0, 18.0])
+    blurred = jax.jit(jax.vmap(heat.apply, (0, None)))(
+        levels.astype(np.float32), jnp.asarray(x, jnp.float32)
+    )
+    for level, found in zip(levels, blurred, strict=True):
+        truth = cosines(x, lambda w, s=level: np.exp(-w * s**2 / 2))
+        np.testing.assert_allclose(found, truth, atol=5e-6, rtol=0)

@@ -98,17 +98,6 @@ def test_unknown_name():
         module.download("mnits")
 
 
-def test_an_interruption_leaves_the_old_file(isolated):
-    target = isolated / "x"
-    target.write_bytes(b"old")
-    with pytest.raises(KeyboardInterrupt), module._atomic(target) as file:
-        file.write(b"half of the new")
-        file.flush()
-        raise KeyboardInterrupt
-    assert target.read_bytes() == b"old"
-    assert [path.name for path in isolated.iterdir()] == ["x"]
-
-
 def _tar(path, members):
     with tarfile.open(path, "w:gz") as tar:
         for name, content in members:

@@ -1,14 +1,14 @@
-"""The commands on a tiny run: what they write, that runs resume, how they fail."""
+"""The commands on a tiny run: their files, resumed runs, and errors."""
 
 import dataclasses
 import json
 import shutil
 import sys
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
-from jax.sharding import Mesh
 from PIL import Image
 from tiny_run import steps, tiny
 
@@ -18,18 +18,21 @@ from experiments import (
     _run,
     classifier,
     evaluate,
-    pretrained,
     sample,
+    samplers,
     schedule,
     train,
 )
-from experiments._config import SamplingConfig
-from experiments._solvers import SolverConfig
+from experiments._solvers import SOLVERS, SolverConfig
 
 
 def same(a, b) -> bool:
-    leaves = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return all(np.array_equal(x, y) for x, y in leaves)
+    a, b = (jax.tree.leaves(eqx.filter(tree, eqx.is_array)) for tree in (a, b))
+    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def network_of(folder):
+    return ss.load(folder).denoiser.network  # pyright: ignore
 
 
 def test_a_run_folder_holds_what_its_readme_says(run):
@@ -44,7 +47,7 @@ def test_a_run_folder_holds_what_its_readme_says(run):
     ]
     rows = ss.train.read_metrics(run / "metrics.jsonl")
     assert [row["step"] for row in rows] == [2, 4, 6]
-    card = json.loads((run / "model.json").read_text())
+    card = ss.models.read_card(run)
     assert (card["steps"], card["images_seen"]) == (6, 6 * 16)
     with Image.open(run / "samples" / "step_000006.png") as picture:
         # Four 8x8 images in a row at seven times their size, three pixels around.
@@ -56,7 +59,7 @@ def test_a_finished_run_is_left_as_it_is(run, tmp_path):
     shutil.copytree(run, folder)
     result = train.train(tiny(), folder)
     assert (result.step, result.reason) == (6, "finished")
-    assert same(_run.open_model(str(folder)).network, _run.open_model(str(run)).network)
+    assert same(network_of(folder), network_of(run))
     lines = [(path / "metrics.jsonl").read_text() for path in (folder, run)]
     assert lines[0] == lines[1]
 
@@ -66,17 +69,68 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(run, tmp_path):
     folder = tmp_path / "stopped"
     train.train(steps(tiny(), 3), folder)
     train.train(tiny(), folder)
-    assert same(_run.open_model(str(folder)).network, _run.open_model(str(run)).network)
+    assert same(network_of(folder), network_of(run))
     lines = [(path / "metrics.jsonl").read_text() for path in (folder, run)]
     assert lines[0] == lines[1]
 
 
-def test_only_the_network_is_trained(run):
-    model = _run.open_model(str(run))
-    written = ss.schedules.load(run / "levels.json")
-    assert same(model.process.levels, written)
-    first = train._build.make_network(model.config.network, model.shape)
-    assert not same(model.network, first)
+def test_a_run_folder_is_a_model_of_what_was_trained(run):
+    model, config = ss.load(run), tiny()
+    # The process is as it was before training, and the network is not.
+    assert same(model.process.levels, ss.schedules.load(run / "levels.json"))
+    first = train._build.make_network(config.network, (8, 8, 1))
+    assert not same(network_of(run), first)
+    # The average of the weights that the last checkpoint holds.
+    optimiser = train._build.make_optimiser(config)
+    like = ss.train.TrainState.create(
+        ss.Denoiser(first, model.process), optimiser, key=jax.random.key(0)
+    )
+    with ss.train.Checkpointer(
+        run / "checkpoints", config=config.identity(), read_only=True
+    ) as checkpoints:
+        state, step = checkpoints.restore(like)
+    assert step == 6
+    assert same(model.denoiser, state.ema)
+    images = ss.data.to_array(ss.data.digits(), limit=train._build.FITTED_ON)
+    assert same(model.prior, ss.EmpiricalPrior.fit(model.process, images))
+
+
+def test_a_model_that_lost_its_checkpoints_is_not_overwritten(run, tmp_path):
+    folder = tmp_path / "copied"
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns("checkpoints"))
+    before = (folder / "model.safetensors").read_bytes()
+    with pytest.raises(FileNotFoundError, match="checkpoints is missing"):
+        train.train(tiny(), folder)
+    # Without the model, the metrics still say that there was one.
+    (folder / "model.json").unlink()
+    with pytest.raises(FileNotFoundError, match="up to step 6"):
+        train.train(tiny(), folder)
+    assert (folder / "model.safetensors").read_bytes() == before
+
+
+def test_a_start_that_failed_does_not_bind_the_next(tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise ValueError("too little memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ss.train, "fit", fail)
+        with pytest.raises(ValueError, match="too little memory"):
+            train.train(tiny(), tmp_path / "run")
+    other = dataclasses.replace(tiny().process, max_blur=3.0)
+    _run.start(tmp_path / "run", tiny(process=other), ss.data.digits())
+    levels = ss.schedules.load(tmp_path / "run" / "levels.json")
+    assert float(levels(1.0)) == pytest.approx(3.0)
+
+
+def test_a_second_command_leaves_a_live_run_alone(run, tmp_path):
+    folder = tmp_path / "live"
+    shutil.copytree(run, folder)
+    before = (folder / "config.json").read_text()
+    with ss.train.Checkpointer(folder / "checkpoints", config=tiny().identity()):
+        with pytest.raises(SystemExit) as stop, _cli.plain_errors():
+            train.train(steps(tiny(), 9), folder)
+    assert "is in use" in str(stop.value.code)
+    assert (folder / "config.json").read_text() == before
 
 
 @pytest.mark.slow
@@ -87,15 +141,14 @@ def test_a_run_may_start_from_the_weights_of_another(run, tmp_path):
     # So small a rate changes no float32.
     still = dataclasses.replace(tiny().optimiser, learning_rate=1e-30)
     train.train(tiny(training=training, optimiser=still), tmp_path / "second")
-    first, second = (_run.open_model(str(f)) for f in (run, tmp_path / "second"))
-    leaves = zip(
-        jax.tree.leaves(first.network), jax.tree.leaves(second.network), strict=True
-    )
+    first, second = network_of(run), network_of(tmp_path / "second")
+    leaves = zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
     for a, b in leaves:
         np.testing.assert_allclose(a, b, rtol=1e-6)
-    assert second.card["initial"] == first.card
+    card = ss.models.read_card(tmp_path / "second")
+    assert card["initial"] == ss.models.read_card(run)
     other = dataclasses.replace(tiny().network, base_channels=16)
-    with pytest.raises(ValueError, match=r"cannot start one of \(8, 8, 1\)"):
+    with pytest.raises(ValueError, match=r"'base_channels': 8.*\n.*\n.*_channels': 16"):
         train.train(tiny(training=training, network=other), tmp_path / "third")
     assert not (tmp_path / "third").exists()
 
@@ -125,7 +178,7 @@ def test_a_wrong_config_writes_nothing(tmp_path):
 def test_folders_without_a_model_say_what_to_do(tmp_path, run):
     with pytest.raises(FileNotFoundError, match=r"does not exist.*experiments\.train"):
         _run.open_model(str(tmp_path / "nowhere"))
-    with pytest.raises(FileNotFoundError, match="holds no run"):
+    with pytest.raises(FileNotFoundError, match="holds no model"):
         _run.open_model(str(tmp_path))
     shutil.copy(run / "config.json", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"has no model yet.*after 4 steps"):
@@ -137,57 +190,105 @@ def test_sample_writes_what_the_library_draws(run, tmp_path):
     command = sample.Sample(str(run), num=4, sampler=sampler, folder=tmp_path)
     paths = sample.sample(command)
     assert all(path.exists() for path in paths)
-    images = np.load(tmp_path / "momentum_2_steps_seed0.npz")["images"]
-    model = _run.open_model(str(run))
+    images = np.load(tmp_path / "default_2_steps_seed0.npz")["images"]
+    model = ss.load(run)
     drawn = ss.sample(
-        model.process,
         model.denoiser,
         prior=model.prior,
         num_samples=4,
         num_steps=2,
-        mesh=Mesh(np.array(jax.local_devices()), ("data",)),
-        key=jax.random.fold_in(jax.random.key(0), 0),
+        key=jax.random.key(0),
     )
     np.testing.assert_allclose(images, drawn.x, atol=1e-5)
 
 
-def test_samples_do_not_depend_on_how_many_are_drawn(run):
-    model = _run.open_model(str(run))
-    few = model.sample(3, batch_size=4, num_steps=2)
-    many = model.sample(7, batch_size=4, num_steps=2)
-    assert few.shape == (3, 8, 8, 1) and many.shape == (7, 8, 8, 1)
-    np.testing.assert_allclose(few, many[:3], atol=1e-5)
-    # Batches differ from one another.
-    assert np.abs(many[4:] - many[:3]).max() > 1e-3
+def test_a_shipped_model_is_not_drawn_into_a_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = ss.models.names()[0]
+    sampler = SolverConfig(steps=1)
+    paths = sample.sample(sample.Sample(name, num=1, sampler=sampler))
+    assert all(path.parent == paths[0].parent for path in paths)
+    # The next command of the quickstart, `train NAME`, makes its folder here.
+    assert not (tmp_path / "runs" / name).exists()
+    assert all(path.exists() for path in paths)
 
 
-def test_the_samplers_are_the_library_s(run):
-    process = _run.open_model(str(run)).process
-    assert SolverConfig(7, "naive", "flow").options(process) == {
-        "num_steps": 7,
-        "solver": ss.Naive(),
-        "form": "control",
-        "noise_clock": "flow",
-    }
-    clock = SolverConfig(churn=3.0).options(process)["noise_clock"]
-    assert same(clock, ss.terms.ChurnClock(process, 3.0))
+SAID = {
+    "momentum": (SolverConfig(7, "momentum", "ode"), ss.Momentum(), "ode"),
+    "edm": (SolverConfig(7, "edm"), ss.EDMHeun(), None),
+    "ancestral": (SolverConfig(7, "ancestral"), ss.DDIM(eta=1.0), None),
+    "ddim": (SolverConfig(7, "ddim"), ss.DDIM(), None),
+    "naive": (SolverConfig(7, "naive"), ss.Naive(), None),
+    "heun": (SolverConfig(7, "heun", "sde"), ss.Heun(), "sde"),
+    "heun_normalised": (
+        SolverConfig(7, "heun_normalised"),
+        ss.Heun("normalised"),
+        None,
+    ),
+    "multistep": (
+        SolverConfig(7, "multistep", churn=3.0),
+        ss.Multistep(),
+        ss.clocks.Churn(3.0),
+    ),
+}
 
 
-def test_what_was_not_said_of_a_sampler_is_the_experiment_s():
-    config = SamplingConfig(steps=30, churn=5.0)
-    assert SolverConfig().completed(config) == SolverConfig(30, churn=5.0)
-    said = SolverConfig(10, churn=0.0)
-    assert said.completed(config) == said
-    # Samplers that cannot take churn get none.
-    for other in (SolverConfig(solver="naive"), SolverConfig(noise_clock="flow")):
-        assert other.completed(config).churn == 0
+@pytest.mark.parametrize("name", SOLVERS)
+def test_the_samplers_are_the_library_s(name):
+    config, solver, clock = SAID[name]
+    expected = {"num_steps": 7, "solver": solver}
+    if clock is not None:
+        expected["clock"] = clock
+    assert config.options() == expected
 
 
-def test_churn_is_for_the_sampler_that_can_take_it():
-    with pytest.raises(ValueError, match="goes with `--noise-clock paper`"):
-        SolverConfig(solver="naive", churn=1.0)
+def test_options_that_are_left_out_are_the_experiment_s():
+    experiment = SolverConfig(30, "momentum", churn=5.0)
+    assert SolverConfig().completed(experiment) == experiment
+    assert SolverConfig().completed(None) == SolverConfig()
+    assert SolverConfig().options() == {}
+    said = SolverConfig(10, "heun", churn=0.0)
+    assert said.completed(experiment) == said
+    # A solver is not given the noise that was chosen for another.
+    assert SolverConfig(solver="naive").completed(experiment) == SolverConfig(
+        30, "naive"
+    )
+    assert SolverConfig(clock="ode").completed(experiment) == SolverConfig(
+        30, "momentum", "ode"
+    )
+    assert SolverConfig(solver="heun").completed(experiment).churn is None
+
+
+def test_noise_is_for_solvers_that_follow_a_clock():
+    for wrong in ({"churn": 1.0}, {"clock": "sde"}):
+        with pytest.raises(
+            ValueError, match="`--solver naive` does not follow a clock"
+        ):
+            SolverConfig(solver="naive", **wrong)
+    with pytest.raises(ValueError, match="Give one of them"):
+        SolverConfig(clock="ode", churn=1.0)
     with pytest.raises(ValueError, match="at least 0"):
         SolverConfig(churn=-1.0)
+    with pytest.raises(ValueError, match="at least 1"):
+        SolverConfig(steps=0)
+
+
+@pytest.mark.parametrize("name", samplers.SAMPLERS)
+def test_compared_samplers_cost_what_was_asked_for(name, run):
+    options = samplers.solver_config(name, 4).options()
+    model = ss.load(run)
+    drawn = ss.sample(
+        model.denoiser,
+        prior=model.prior,
+        num_samples=1,
+        key=jax.random.key(0),
+        **options,
+    )
+    # The last prediction is not counted.
+    assert drawn.nfe == 4 + 1
+    # Churn goes no further than half the number of steps.
+    if isinstance(clock := options.get("clock"), ss.clocks.Churn):
+        assert clock.amount == options["num_steps"] / 2
 
 
 def test_evaluate_finds_no_difference_in_real_images_and_much_in_samples(run, tmp_path):
@@ -210,14 +311,14 @@ def test_evaluate_finds_no_difference_in_real_images_and_much_in_samples(run, tm
 
 
 def test_skill_is_the_loss_in_units_of_affine_regression(run):
-    """Of the identity, whose loss where nothing is blurred is the variance itself."""
-    model = _run.open_model(str(run))
-    identity = dataclasses.replace(model, network=lambda t, x, key=None: 0 * x)
+    """Of the identity: its loss is the variance of the noise where there is no blur."""
+    model = ss.load(run)
+    identity = ss.Model(ss.FunctionDenoiser(lambda t, x: x, model.process), model.prior)
     images = ss.data.to_array(ss.data.load("digits"))
     first = evaluate.skill(identity, images, images)[0]
     weight = ss.losses.RelativeWeight.fit(model.process, images)
     variance = float(model.process.sigma(0.0)) ** 2
-    expected = variance * float(weight(np.float32(0.0)))
+    expected = variance * float(weight(model.process, np.float32(0.0)))
     # 500 images of 64 pixels: the relative deviation of the mean of squares.
     assert first == pytest.approx(expected, rel=4 * np.sqrt(2 / (500 * 64)))
     assert first > 1
@@ -227,11 +328,28 @@ def test_evaluate_without_a_classifier_says_how_to_train_one(
     run, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_run, "PRETRAINED", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"experiments\.classifier digits"):
         evaluate.evaluate(evaluate.Evaluate(str(run), num=10))
-    with pytest.raises(FileNotFoundError, match=r"no classifier in nowhere\.eqx"):
-        evaluate.evaluate(evaluate.Evaluate(str(run), num=10, classifier="nowhere.eqx"))
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        evaluate.evaluate(evaluate.Evaluate(str(run), num=10, classifier="nowhere"))
+
+
+def test_a_classifier_of_other_data_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    network = ss.nn.Classifier((8, 8, 1), num_classes=2, key=jax.random.key(0))
+    folder = tmp_path / "runs" / "classifier_images"
+    ss.models.save_network(folder, network, {"source": "a/images.npz"})
+    assert classifier.find("a/images.npz") == "runs/classifier_images"
+    with pytest.raises(ValueError, match=r"trained on a/images\.npz"):
+        classifier.find("b/images.npz")
+    assert classifier.find("fashion_mnist") == "classifier_fashion_mnist"
+
+
+def test_a_model_that_names_no_data_says_how(run):
+    model = ss.load(run)
+    with pytest.raises(ValueError, match="does not name the data"):
+        _run.data_of(ss.Model(model.denoiser, model.prior))
+    assert _run.data_of(model).source == "digits"
 
 
 @pytest.mark.slow
@@ -239,9 +357,9 @@ def test_classifier_beats_linear_regression_and_is_read_back(tmp_path):
     command = classifier.Train(
         "digits", folder=tmp_path, epochs=12, batch_size=64, widths=(16, 32)
     )
-    path, card = classifier.train(command)
-    network, read = classifier.load(path)
-    assert read == json.loads((tmp_path / "card.json").read_text())
+    folder, card = classifier.train(command)
+    network, read = classifier.load(str(folder))
+    assert read == json.loads(json.dumps(card))
     images, labels, test_images, test_labels = (
         get(ss.data.digits(split))
         for split in ("train", "test")
@@ -268,31 +386,10 @@ def test_shift_moves_an_image_and_loses_nothing_inside():
     assert places == {(y, x) for y in (3, 4, 5) for x in (3, 4, 5)}
 
 
-def test_an_exported_model_is_the_run_s(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(_run, "PRETRAINED", tmp_path)
-    monkeypatch.setattr(pretrained, "_PRETRAINED", tmp_path)
-    pretrained.export(run, "tiny")
-    assert pretrained.names() == ["tiny"]
-    model, original = pretrained.load("tiny"), _run.open_model(str(run))
-    assert same(
-        (model.network, model.prior, model.process),
-        (original.network, original.prior, original.process),
-    )
-    assert model.card["config"]["data"]["source"] == "digits"
-    assert model.card["steps"] == 6
-    # Commands write beside the runs, not into the code.
-    assert not _run.output_folder("tiny").is_relative_to(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"there are: tiny"):
-        pretrained.load("tinny")
-    with pytest.raises(ValueError, match="no name for a model"):
-        pretrained.export(run, "../tiny")
-    monkeypatch.setattr(pretrained._export, "MAX_BYTES", 100)
-    with pytest.raises(ValueError, match="Train a narrower network"):
-        pretrained.export(run, "tiny")
-
-
 @pytest.mark.parametrize(
-    "module", [train, sample, evaluate, classifier, schedule], ids=lambda m: m.__name__
+    "module",
+    [train, sample, evaluate, classifier, schedule, samplers],
+    ids=lambda m: m.__name__,
 )
 def test_help_names_the_command(module, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["x", "--help"])
@@ -312,6 +409,7 @@ def test_an_unknown_preset_is_refused_with_those_that_there_are(capsys, monkeypa
 
 def test_options_reach_the_config(monkeypatch):
     words = ["x", "mnist_blur", "--network.channel-multipliers", "1", "2", "2"]
+    words += ["--sampling.solver", "momentum", "--sampling.steps", "7"]
     monkeypatch.setattr(sys, "argv", [*words, "--folder", "there"])
     seen = []
     monkeypatch.setattr(train, "train", lambda *args: seen.append(args) or 1 / 0)
@@ -319,6 +417,7 @@ def test_options_reach_the_config(monkeypatch):
         train.main()
     config, folder = seen[0]
     assert config.network.channel_multipliers == (1, 2, 2)
+    assert config.sampling.sampler == SolverConfig(7, "momentum")
     assert config.data.source == "mnist" and str(folder) == "there"
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import softsde as ss
 from experiments import _build
 from experiments._config import PRESETS, Config
 
@@ -63,13 +64,14 @@ def test_identity_holds_steps_only_where_the_learning_rate_depends_on_them():
 
 
 def _shapes(name):
-    """The loss of a preset with the shapes of all that goes into it."""
+    """The loss of a preset, and the shapes of its arguments."""
     config, shape = PRESETS[name].config, SHAPES[name]
-    loss_fn = _build.make_loss(config, _build.make_process(config.process, shape))
+    loss_fn = _build.make_loss(config)
     network = eqx.filter_eval_shape(_build.make_network, config.network, shape)
+    denoiser = ss.Denoiser(network, _build.make_process(config.process, shape))
     batch = {"image": jax.ShapeDtypeStruct((2, *shape), jnp.float32)}
     key = jax.eval_shape(lambda: jax.random.key(0))
-    return lambda n, b, k: loss_fn(n, b, key=k)[0], network, batch, key
+    return lambda d, b, k: loss_fn(d, b, key=k)[0], denoiser, batch, key
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -82,8 +84,10 @@ def test_every_preset_builds(name):
 def test_the_network_alone_is_trained():
     loss, *arguments = _shapes("digits_blur")
     gradient = eqx.filter_eval_shape(eqx.filter_grad(loss), *arguments)
-    weights = eqx.filter(arguments[0], lambda x: isinstance(x, jax.ShapeDtypeStruct))
-    assert jax.tree.structure(gradient) == jax.tree.structure(weights)
+    network = arguments[0].network
+    weights = eqx.filter(network, lambda x: isinstance(x, jax.ShapeDtypeStruct))
+    assert jax.tree.structure(gradient.network) == jax.tree.structure(weights)
+    assert len(jax.tree.leaves(gradient)) == len(jax.tree.leaves(weights))
 
 
 @pytest.mark.parametrize("name", PRESETS)

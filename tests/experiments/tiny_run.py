@@ -3,6 +3,7 @@
 import dataclasses
 
 from experiments._config import PRESETS, Config, NetworkConfig, SamplingConfig
+from experiments._solvers import SolverConfig
 
 
 def tiny(**changes) -> Config:
@@ -12,7 +13,7 @@ def tiny(**changes) -> Config:
         preset,
         network=NetworkConfig(8, channel_multipliers=(1,), blocks_per_level=1),
         process=dataclasses.replace(preset.process, levels="geometric"),
-        sampling=SamplingConfig(num=4, steps=2),
+        sampling=SamplingConfig(num=4, sampler=SolverConfig(steps=2)),
         optimiser=dataclasses.replace(
             preset.optimiser, schedule="constant", warmup_steps=2
         ),

@@ -24,6 +24,8 @@ class TablePrior(ss.AbstractPrior):
     table: jnp.ndarray
     low: float
     high: float
+    process: ss.Process
+    time: float = 1.0
 
     def sample(self, key):
         return jnp.zeros(2)
@@ -43,8 +45,9 @@ def still():
     )
 
 
-def nothing(t, x):
-    return jnp.zeros_like(x)
+def nothing():
+    """A denoiser of it, whatever it says."""
+    return ss.FunctionDenoiser(lambda t, x: jnp.zeros_like(x), still())
 
 
 #: There is nothing to integrate.
@@ -60,14 +63,13 @@ def test_a_density_constant_on_cells_costs_what_shannon_says(x64, key):
     low, high = -1.0, 1.0
     table = np.random.default_rng(0).uniform(0.1, 1.0, size=(LEVELS, LEVELS))
     table /= table.sum()
-    prior = TablePrior(jnp.asarray(table), low, high)
+    prior = TablePrior(jnp.asarray(table), low, high, still())
 
     @eqx.filter_jit
     @jax.vmap
     def run(image, key):
         return ss.bits_per_dim(
-            still(),
-            nothing,
+            nothing(),
             image,
             prior=prior,
             levels=LEVELS,
@@ -89,10 +91,10 @@ def test_a_density_constant_on_cells_costs_what_shannon_says(x64, key):
 
 def test_uniform_bytes_cost_eight_bits(key):
     """The published convention, (255 x + U) / 256, in single precision."""
-    prior = TablePrior(jnp.full((1, 1), 1.0), 0.0, 1.0)
+    prior = TablePrior(jnp.full((1, 1), 1.0), 0.0, 1.0, still())
     images = jax.random.randint(key, (4, 2), 0, 256) / 255
     run = lambda image, key: ss.bits_per_dim(
-        still(), nothing, image, prior=prior, key=key, **ONE_STEP
+        nothing(), image, prior=prior, key=key, **ONE_STEP
     )
     found = jax.jit(jax.vmap(run))(images, jax.random.split(key, 4))
     np.testing.assert_allclose(found.value, 8, atol=1e-6)
@@ -127,7 +129,6 @@ def cost(low, high, levels, num_draws):
     @jax.vmap
     def run(image, key):
         return ss.bits_per_dim(
-            process,
             denoiser,
             image,
             prior=prior,
@@ -206,11 +207,10 @@ def test_dequantised_values_are_uniform_on_their_cells(x64, key):
 
 @pytest.mark.slow
 def test_an_image_as_it_is(x64, key):
-    prior = TablePrior(jnp.full((2, 2), 0.25), 0.0, 1.0)
+    prior = TablePrior(jnp.full((2, 2), 0.25), 0.0, 1.0, still())
     image = jnp.array([0.123, 0.9])
     found = ss.bits_per_dim(
-        still(),
-        nothing,
+        nothing(),
         image,
         prior=prior,
         levels=2,
@@ -223,10 +223,9 @@ def test_an_image_as_it_is(x64, key):
 
 @pytest.mark.slow
 def test_an_estimated_divergence_gives_no_tight_bound(key):
-    prior = TablePrior(jnp.full((1, 1), 1.0), 0.0, 1.0)
+    prior = TablePrior(jnp.full((1, 1), 1.0), 0.0, 1.0, still())
     found = ss.bits_per_dim(
-        still(),
-        nothing,
+        nothing(),
         jnp.zeros(2),
         prior=prior,
         divergence="hutchinson",
@@ -241,8 +240,8 @@ def test_an_estimated_divergence_gives_no_tight_bound(key):
 def test_mistakes_are_named(key):
     def run(**options):
         image = jnp.zeros(2)
-        prior = TablePrior(jnp.full((1, 1), 1.0), 0.0, 1.0)
-        return ss.bits_per_dim(still(), nothing, image, prior=prior, key=key, **options)
+        prior = TablePrior(jnp.full((1, 1), 1.0), 0.0, 1.0, still())
+        return ss.bits_per_dim(nothing(), image, prior=prior, key=key, **options)
 
     with pytest.raises(ValueError, match="levels=1"):
         run(levels=1)

@@ -128,13 +128,13 @@ def test_it_serves_a_batch_on_the_times_of_its_process(x64, key):
     sampler = told(ImportanceTimes(4), times, process)
     x0 = jax.random.normal(key, (64, 3))
     loss = ss.losses.CleanPrediction()
-    denoiser = lambda t, x: t * x
-    one = lambda x, t, k: loss(denoiser, process, x, t, key=k)
+    denoiser = ss.FunctionDenoiser(lambda t, x: t * x, process)
+    one = lambda x, t, k: loss(denoiser, x, t, key=k)
 
     @jax.jit
     def everything(x0, key):
-        each = batch_losses(loss, denoiser, process, x0, key=key, times=sampler)
-        time_key, sample_key = jax.random.split(key)
+        each = batch_losses(loss, denoiser, x0, key=key, times=sampler)
+        time_key, sample_key, _ = jax.random.split(key, 3)
         drawn = sampler.draw(process, 64, key=time_key)
         keys = jax.random.split(sample_key, 64)
         return each, each.mean, drawn, jax.vmap(one)(x0, drawn[0], keys)

@@ -47,7 +47,7 @@ def test_the_loss_of_the_best_affine_denoiser_is_one(process, data, oracle, t):
     error += sigma2 * np.trace(on_noise @ on_noise.T)
     weight = RelativeWeight.fit(process, data, points=21)
     # At a point of the table, and between two, where log-linear is the claim.
-    at = float(weight(jnp.asarray(t)))
+    at = float(weight(process, jnp.asarray(t)))
     assert at == pytest.approx(DIM / error, rel=1e-10 if t != 0.45 else 1e-9)
 
 
@@ -58,7 +58,7 @@ def test_weighted_loss_of_the_oracle_averages_to_one(process, data, oracle, key)
     keys = jax.random.split(key, number)
     denoiser = oracle.denoiser(process)
     for t in TIMES:
-        one = lambda x, k, t=t: loss(denoiser, process, x, t, key=k)
+        one = lambda x, k, t=t: loss(denoiser, x, t, key=k)
         values = np.asarray(jax.jit(jax.vmap(one))(xs, keys))
         assert abs(values.mean() - 1) < 4 * values.std() / np.sqrt(number)
 
@@ -72,7 +72,9 @@ def test_fewer_samples_than_components(process, x64):
     variances = np.linalg.eigvalsh(np.cov(blurred, rowvar=False, bias=True))
     noise = float(process.sigma(0.0)) ** 2
     expected = DIM / np.sum(variances * noise / (variances + noise))
-    assert float(weight(jnp.asarray(0.0))) == pytest.approx(expected, rel=1e-10)
+    assert float(weight(process, jnp.asarray(0.0))) == pytest.approx(
+        expected, rel=1e-10
+    )
 
 
 def test_kept_as_json(process, data, tmp_path):
@@ -80,7 +82,7 @@ def test_kept_as_json(process, data, tmp_path):
     weight.save(tmp_path / "weight.json")
     again = RelativeWeight.load(tmp_path / "weight.json")
     for t in TIMES:
-        a, b = (float(w(jnp.asarray(t))) for w in (weight, again))
+        a, b = (float(w(process, t)) for w in (weight, again))
         assert a == pytest.approx(b, rel=1e-14)
     (tmp_path / "weight.json").write_text('{"times": [0, 1]}')
     with pytest.raises(ValueError, match=r"weight.json does not hold a weight"):

@@ -1,5 +1,6 @@
 """Oracles against dense linear algebra and plain sums written out in NumPy."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -145,7 +146,101 @@ def test_draws_have_the_moments_of_the_data(x64, key, kind):
     assert np.all(np.abs(products.mean(0) - second) < 4 * deviations)
 
 
-def test_mistakes_are_named():
+def three():
+    """Three components in the plane."""
+    rng = np.random.default_rng(4)
+    roots = rng.normal(size=(3, 2, 2))
+    return ss.oracles.MixtureOracle(
+        [0.2, 0.5, 0.3], rng.normal(size=(3, 2)), roots @ roots.transpose(0, 2, 1)
+    )
+
+
+def alone(oracle, index):
+    """The component with this index, as a Gaussian: another formula for the same."""
+    return ss.oracles.GaussianOracle(oracle.means[index], oracle.covariances[index])
+
+
+@pytest.mark.parametrize("t", [0.0, 0.4, 1.0])
+def test_a_mixture_conditioned_is_the_component(x64, key, t):
+    """Its denoiser, density and score, also where the others are far more likely."""
+    process, oracle = ss.ve(0.1, 5.0), three()
+    denoiser = oracle.denoiser(process)
+    for index in range(3):
+        given, truth = oracle.given(index), alone(oracle, index)
+        # At the mean of the next one.
+        x = oracle.means[(index + 1) % 3] + jax.random.normal(key, (2,))
+        expected = truth.posterior_mean(process, t, x)
+        np.testing.assert_allclose(denoiser(t, x, index), expected, rtol=1e-9)
+        np.testing.assert_allclose(
+            given.log_prob(process, t, x), truth.log_prob(process, t, x), rtol=1e-9
+        )
+        score = process.score(t, x, denoiser(t, x, index))
+        np.testing.assert_allclose(score, truth.score(process, t, x), atol=1e-9)
+        np.testing.assert_allclose(given.score(process, t, x), score, atol=1e-9)
+
+
+def test_a_mixture_conditioned_draws_from_the_component(x64, key):
+    """Mean and second moments, each within four standard errors of 50,000 draws."""
+    oracle, number = three(), 50_000
+    draw = jax.jit(jax.vmap(oracle.given(1).sample))
+    draws = np.asarray(draw(jax.random.split(key, number)))
+    away = draws - np.asarray(oracle.means[1])
+    assert np.all(np.abs(away.mean(0)) < 4 * away.std(0) / np.sqrt(number))
+    products = away[:, :, None] * away[:, None, :]
+    error = products.std(0) / np.sqrt(number)
+    assert np.all(np.abs(products.mean(0) - oracle.covariances[1]) < 4 * error)
+
+
+def test_one_component_for_each_sample(x64, key):
+    """Mapped, with -1 for all of them: what `unconditional` makes of a label."""
+    process, oracle = ss.ve(0.1, 5.0), three()
+    denoiser = oracle.denoiser(process)
+    xs = jax.random.normal(key, (4, 2))
+    labels = jnp.array([2, -1, 0, 1])
+    got = jax.jit(jax.vmap(denoiser, in_axes=(None, 0, 0)))(0.4, xs, labels)
+    for x, label, found in zip(xs, labels, got, strict=True):
+        source = oracle if label < 0 else alone(oracle, int(label))
+        expected = source.posterior_mean(process, 0.4, x)
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+    empty = ss.denoisers.unconditional(jnp.asarray(2))
+    np.testing.assert_allclose(
+        denoiser(0.4, xs[0], empty), denoiser(0.4, xs[0]), rtol=1e-12
+    )
+
+
+def test_the_denoisers_of_components_average_to_the_mixtures(x64, key):
+    """By the posterior probability of each, which is w q_k(x) over the sum."""
+    process, oracle = ss.ve(0.1, 5.0), three()
+    denoiser, t, x = oracle.denoiser(process), 0.5, jax.random.normal(key, (2,))
+    densities = [oracle.given(k).log_prob(process, t, x) for k in range(3)]
+    shares = scipy.special.softmax(np.log([0.2, 0.5, 0.3]) + np.array(densities))
+    parts = np.array([denoiser(t, x, k) for k in range(3)])
+    np.testing.assert_allclose(denoiser(t, x), shares @ parts, rtol=1e-10)
+
+
+def test_an_oracle_denoiser_takes_a_python_float(x64, key):
+    """And keeps single precision, where double is at hand."""
+    with jax.enable_x64(False):
+        oracle, process = three(), ss.ve(0.1, 5.0)
+    x = jax.random.normal(key, (2,), jnp.float32)
+    denoiser = oracle.denoiser(process)
+    assert denoiser.process is process
+    got = denoiser(0.5, x)
+    assert got.dtype == jnp.float32
+    np.testing.assert_array_equal(got, denoiser(jnp.float32(0.5), x))
+
+
+def test_mistakes_are_named(as_a_user):
+    mixture = three()
+    with pytest.raises(ValueError, match="one integer a sample; got float32"):
+        mixture.given(0.5)  # pyright: ignore
+    with pytest.raises(ValueError, match=r"got int32 of shape \(2,\)"):
+        mixture.given(jnp.array([0, 1]))  # pyright: ignore
+    with pytest.raises(eqx.EquinoxRuntimeError, match="there are 3, counted from 0"):
+        mixture.given(3)
+    gaussian = alone(mixture, 0).denoiser(ss.ve())
+    with pytest.raises(ValueError, match="`GaussianOracle` knows no conditions"):
+        gaussian(0.5, jnp.ones(2), 1)
     with pytest.raises(ValueError, match="one weight a component"):
         ss.oracles.MixtureOracle([1.0], jnp.zeros((2, 3)), jnp.zeros((2, 3, 3)))
     with pytest.raises(ValueError, match=r"expected \(2, 3, 3\)"):

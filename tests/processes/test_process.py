@@ -55,7 +55,7 @@ def test_time_derivative_of_the_operator(process, key):
         h = 1e-5
         difference = (process.apply(t + h, x) - process.apply(t - h, x)) / (2 * h)
         np.testing.assert_allclose(process.apply_dot(t, x), difference, atol=1e-9)
-        np.testing.assert_allclose(process.drift(t, x, x), difference, atol=1e-9)
+        np.testing.assert_allclose(process.drift(t, x), difference, atol=1e-9)
 
 
 def test_velocity_carries_the_gaussian_along(process, oracle):
@@ -117,6 +117,11 @@ def test_mistakes_are_named(as_a_user):
     silent = ss.Process(blur, constant, ss.schedules.Constant(0.0))
     with pytest.raises(ValueError, match=r"divides by sigma.*sigma\(0.0\) = 0.0"):
         silent.require_noise("Sampling")
+    # Without any noise a score has weight zero; from zero on it would be infinite.
+    silent.require_score("Sampling")
+    late = ss.Process(blur, constant, ss.schedules.Linear(0.0, 1.0))
+    with pytest.raises(ValueError, match="divides by sigma"):
+        late.require_score("Sampling")
 
 
 def by(corruption, levels, **options):
@@ -179,9 +184,10 @@ def test_a_traced_start_passes_and_a_known_one_is_seen_under_jit():
     @jax.jit
     def loss(x):
         weighted = ss.losses.SoftScoreMatching("inverse_variance")
-        return weighted(lambda t, x: x, silent, x, 0.5, key=jax.random.key(0))
+        denoiser = ss.FunctionDenoiser(lambda t, x: x, silent)
+        return weighted(denoiser, x, 0.5, key=jax.random.key(0))
 
-    with pytest.raises(ValueError, match="'inverse_variance' divides by sigma"):
+    with pytest.raises(ValueError, match=r"'inverse_variance'.* divides by sigma"):
         loss(jnp.ones(3))
 
 

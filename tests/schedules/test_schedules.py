@@ -148,11 +148,27 @@ def test_noise_sequence(x64, name):
     expected = {
         "geometric": lambda: np.geomspace(1, 0.01, 200),
         "affine": lambda: np.linspace(1, 0.01, 200),
-        "cosine": lambda: 0.01 + 0.99 * (1 + np.cos(np.pi * i)) / 2,
+        # cos(a i + b) from 1 to 0.01: a quarter period, not a half.
+        "cosine": lambda: np.cos(np.arccos(0.01) * i),
         # From the odds 100 to their inverse.
         "sigmoid": lambda: 1.01 / (1 + 100 ** (2 * i - 1)),
     }[name]()
     np.testing.assert_allclose(schedules.noise_sequence(name), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["geometric", "affine", "cosine", "sigmoid"])
+def test_noise_sequence_scales_with_its_levels(x64, name):
+    ones = schedules.noise_sequence(name, 30, 1.0, 0.02)
+    np.testing.assert_allclose(
+        schedules.noise_sequence(name, 30, 50.0, 1.0), 50 * ones, rtol=1e-12
+    )
+    assert float(ones[0]) == 1.0 and float(ones[-1]) == 0.02
+
+
+def test_the_cosine_sequence_halves_where_a_quarter_period_does(x64):
+    # The middle of 201 levels: cos(arccos(0.01) / 2) = sqrt((1 + 0.01) / 2).
+    middle = schedules.noise_sequence("cosine", 201)[100]
+    assert float(middle) == pytest.approx(np.sqrt(1.01 / 2), abs=1e-14)
 
 
 def test_geometric_is_that_of_score_sde(x64):
@@ -225,6 +241,25 @@ def test_json_round_trip(tmp_path, name):
     assert list(tmp_path.iterdir()) == [path], "no temporary file is left"
 
 
+def test_a_file_keeps_its_provenance(tmp_path):
+    path = tmp_path / "levels.json"
+    schedule = Geometric(0.1, 2.0)
+    schedule.save(path, provenance={"data": "none", "images": 0})
+    assert schedules.provenance(path) == {"data": "none", "images": 0}
+    assert schedules.load(path).to_dict() == schedule.to_dict()
+    schedule.save(path)
+    assert schedules.provenance(path) == {}
+    assert "provenance" not in json.loads(path.read_text())
+
+
+def test_a_provenance_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        schedules.provenance(tmp_path / "nothing.json")
+    (tmp_path / "list.json").write_text("[1]")
+    with pytest.raises(ValueError, match=r"does not hold a schedule.*got list"):
+        schedules.provenance(tmp_path / "list.json")
+
+
 def test_a_file_that_is_no_schedule_is_named(tmp_path):
     path = tmp_path / "schedule.json"
     path.write_text("[1, 2]")
@@ -259,7 +294,7 @@ def test_mistakes_are_named():
         PiecewiseLinear([0.0, 0.5, 1.0], [1.0, 2.0, 1.0])
     with pytest.raises(ValueError, match="strictly increase"):
         PiecewiseLinear([0.0, 0.5, 0.5], [0.0, 1.0, 2.0])
-    with pytest.raises(ValueError, match="one level a time"):
+    with pytest.raises(ValueError, match="one level for each time"):
         PiecewiseLinear([0.0, 1.0], [0.0, 1.0, 2.0])
     with pytest.raises(ValueError, match="finite"):
         PiecewiseLinear([0.0, 1.0], [0.0, float("nan")])

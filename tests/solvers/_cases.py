@@ -1,22 +1,23 @@
-"""Processes, data and solves that the tests of solvers share.
+"""Processes, data and solves that the tests of terms and of solvers share.
 
 Data is a two-component mixture, or a Gaussian written as one, so that one compiled
 program serves both.
 """
 
 import functools
+import itertools
+import math
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg
 
 import softsde as ss
-from softsde.terms import ClockedBrownianPath, ControlForm
-from softsde.terms._clock import make_clock
 
-from ._paths import TablePath
+from ._paths import TablePath, given_fresh
 
 STEPS = (32, 64, 128, 256)
 
@@ -43,12 +44,27 @@ def shear():
     return ss.Process(Shear(), Square(), ss.schedules.Geometric(0.2, 1.0))
 
 
+def shear_numbers(t):
+    """`C_t` and `sigma_t` of the shear, by SciPy."""
+    shearing = np.array([[1.0, 3.0], [0.0, 0.5]])
+    return scipy.linalg.expm(-(t**2) * shearing), 0.2 * 5**t
+
+
 def blur():
     """Zero-padded and 3 pixels wide: its levels do not commute."""
     return ss.Process(
         ss.corruptions.GaussianBlur((3,), 6),
         ss.schedules.Geometric(0.3, 1.5),
         ss.schedules.Geometric(0.2, 0.8),
+    )
+
+
+def heat():
+    """The heat equation on images, with levels and noise that are smooth in time."""
+    return ss.Process(
+        ss.corruptions.HeatBlur((3, 2, 1)),
+        ss.schedules.Linear(0.0, 2.0),
+        ss.schedules.Geometric(0.15, 0.6),
     )
 
 
@@ -77,6 +93,11 @@ def preserving():
 PROCESSES = {"shear": (shear, 2), "blur": (blur, 3)}
 
 
+def wavy(process):
+    """A denoiser that is exact for no data, for tests of a formula."""
+    return ss.FunctionDenoiser(lambda t, x: jnp.sin(x) + t, process)
+
+
 def mixture(dim, *, gaussian=False):
     rng = np.random.default_rng(7)
     means = rng.normal(size=(2, dim))
@@ -85,6 +106,12 @@ def mixture(dim, *, gaussian=False):
         means, roots = means[[0, 0]], roots[[0, 0]]
     covariances = roots @ roots.transpose(0, 2, 1) + 0.05 * np.eye(dim)
     return ss.oracles.MixtureOracle([0.4, 0.6], means, covariances)
+
+
+def gaussian_data(dim=3):
+    rng = np.random.default_rng(7)
+    root = rng.normal(size=(dim, dim))
+    return ss.oracles.GaussianOracle(rng.normal(size=dim), root @ root.T / dim)
 
 
 def starts(process, oracle, number, key):
@@ -103,63 +130,51 @@ def warp(u):
     return u + 0.1 * jnp.sin(2 * jnp.pi * u)
 
 
+def one_step(solver, term, x, s0, s1, condition=None):
+    """The state after a first step, without diffrax's loop."""
+    state = solver.init(term, s0, s1, x, condition)
+    return solver.step(term, s0, s1, x, condition, state, False)[0]
+
+
 @eqx.filter_jit
-def flow(process, oracle, solver, steps, x1, form="control", forward=False):
-    """The probability flow of each start over `steps` unequal steps.
+def follow(term, solver, steps, start):
+    """The end of `steps` unequal steps of any solver.
 
     A bare loop over `step`, compiled once for all numbers of steps; `diffeqsolve` takes
-    five times as long to compile. That the two agree is tested with `sample`.
+    five times as long to compile. That the two agree is tested in
+    `tests/terms/test_one_term.py`.
     """
-    term = ss.probability_flow(
-        process, oracle.denoiser(process), form=form, forward=forward
-    )
 
-    def one(start):
-        def body(i, carry):
-            x, state = carry
-            s0, s1 = warp(i / steps), warp((i + 1) / steps)
-            x, _, _, state, _ = solver.step(term, s0, s1, x, None, state, False)
-            return x, state
+    def body(i, carry):
+        x, state = carry
+        s0, s1 = warp(i / steps), warp((i + 1) / steps)
+        x, _, _, state, _ = solver.step(term, s0, s1, x, None, state, False)
+        return x, state
 
-        state = solver.init(term, 0.0, warp(1 / steps), start, None)
-        return jax.lax.fori_loop(0, steps, body, (start, state))[0]
-
-    return jax.vmap(one)(x1)
+    state = solver.init(term, 0.0, warp(1 / steps), start, None)
+    return jax.lax.fori_loop(0, steps, body, (start, state))[0]
 
 
 @eqx.filter_jit
-def exact_flow(process, oracle, x1, tolerance):
-    """The flow by Dopri5 in derivative form, and its Jacobian."""
-    denoiser = oracle.denoiser(process)
-    term = ss.probability_flow(process, denoiser, form="derivative")
+def flow(denoiser, solver, steps, x1, forward=False):
+    """The probability flow of each start."""
+    term = ss.probability_flow(denoiser, forward=forward)
+    return jax.vmap(lambda start: follow(term, solver, steps, start))(x1)
 
-    def one(start):
-        return diffrax.diffeqsolve(
-            term,
-            diffrax.Dopri5(),
-            0.0,
-            1.0,
-            dt0=0.01,
-            y0=start,
-            stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
-            adjoint=diffrax.ForwardMode(),
-        ).ys[0]
 
-    def with_jacobian(start):
-        value, push = jax.linearize(one, start)
-        return value, jax.vmap(push)(jnp.eye(start.size)).T
-
-    return jax.vmap(with_jacobian)(x1)
+def exact_flow(denoiser, x1):
+    """The flow by 500 steps of order 5, whose error is about 1e-12."""
+    return flow(denoiser, diffrax.Dopri5(scan_kind="lax"), jnp.asarray(500), x1)
 
 
 @functools.cache
 def case(name, gaussian):
-    """A process, data, starts, and where the exact flow takes them."""
+    """An exact denoiser, starts, and where the exact flow takes them."""
     make, dim = PROCESSES[name]
     process, oracle = make(), mixture(dim, gaussian=gaussian)
     x1 = starts(process, oracle, 8, jax.random.key(1))
-    truth, _ = exact_flow(process, oracle, x1, jnp.asarray(1e-10))
-    return process, oracle, x1, np.asarray(truth)
+    denoiser = oracle.denoiser(process)
+    return denoiser, x1, np.asarray(exact_flow(denoiser, x1))
 
 
 CASES = [(name, gaussian) for name in PROCESSES for gaussian in (False, True)]
@@ -170,111 +185,140 @@ def slope(steps, errors):
     return -np.polyfit(np.log(steps), np.log(errors), 1)[0]
 
 
-def flow_errors(name, gaussian, solver, steps=STEPS, *, form="control", forward=False):
+def flow_errors(name, gaussian, solver, steps=STEPS, *, forward=False):
     """Root mean square distance to the exact flow, for each number of steps."""
-    process, oracle, start, truth = case(name, gaussian)
+    denoiser, start, truth = case(name, gaussian)
     if forward:
         start, truth = jnp.asarray(truth), np.asarray(start)
-    ends = [
-        flow(process, oracle, solver, jnp.asarray(n), start, form, forward)
-        for n in steps
-    ]
+    ends = [flow(denoiser, solver, jnp.asarray(n), start, forward) for n in steps]
     return [float(np.sqrt(np.mean((end - truth) ** 2))) for end in ends]
 
 
-def term_with(
-    process, denoiser, clock, normals, form=ControlForm, forward=False, extras=None
-):
+def term_with(denoiser, clock, normals, *, forward=False, areas=None):
     """A member of the family, with the normals of its steps given."""
-    clock = make_clock(clock, process, forward=forward)
-    path = TablePath(normals, process.t1 - process.t0, extras=extras)
-    return form(process, denoiser, ClockedBrownianPath(path, clock), forward)
+    process = denoiser.process
+    path = TablePath(normals, process.t1 - process.t0, areas)
+    make = ss.forward_sde if forward else ss.reverse_sde
+    return make(denoiser, clock=clock, path=path)
+
+
+def affine_step(oracle, process, solver, clock, *, forward=False, own=0):
+    """A step as a function of all that it is affine in, and its first arguments.
+
+    With Gaussian data a step is affine in the state, in what the solver remembers, and
+    in the normals: those of the path (an increment, and a Levy area for solvers that
+    want one) and `own` of the solver's own. What it remembers are those leaves of its
+    state that are shaped like a sample; the rest is passed along.
+    """
+    denoiser, shape = oracle.denoiser(process), oracle.mean.shape
+    dim = math.prod(shape)
+    large = lambda leaf: eqx.is_array(leaf) and leaf.shape == shape and leaf.ndim > 0
+
+    def pack(x, state):
+        remembered, rest = eqx.partition(state, large)
+        leaves, tree = jax.tree.flatten(remembered)
+        joint = jnp.concatenate([part.reshape(-1) for part in (x, *leaves)])
+        return joint, (rest, tree)
+
+    def unpack(joint, tree):
+        parts = joint.reshape(-1, *shape)
+        return parts[0], jax.tree.unflatten(tree, list(parts[1:]))
+
+    def term_of(normals):
+        first, areas = normals[:1], normals[1:2]
+        return term_with(denoiser, clock, first, forward=forward, areas=areas)
+
+    def begin(mean, s0, s1):
+        term = term_of(jnp.zeros((2, *shape)))
+        x = mean.reshape(shape)
+        joint, (rest, tree) = pack(x, solver.init(term, s0, s1, x, None))
+        return joint, rest, tree
+
+    def step(joint, normals, s0, s1, rest, tree):
+        x, remembered = unpack(joint, tree)
+        state = eqx.combine(remembered, rest)
+        normals = normals.reshape(-1, *shape)
+        with given_fresh(normals[2:]):
+            x, _, _, state, _ = solver.step(
+                term_of(normals[:2]), s0, s1, x, None, state, False
+            )
+        joint, (rest, _) = pack(x, state)
+        return joint, rest
+
+    def moments(mean, covariance, s0, s1, rest, tree):
+        """The same for mean and covariance, by the Jacobians: no Monte Carlo."""
+        zeros = jnp.zeros((2 + own) * dim)
+        run = lambda joint, normals: step(joint, normals, s0, s1, rest, tree)
+        (by_state, by_noise), _ = jax.jacfwd(run, argnums=(0, 1), has_aux=True)(
+            mean, zeros
+        )
+        mean, rest = run(mean, zeros)
+        covariance = by_state @ covariance @ by_state.T + by_noise @ by_noise.T
+        return mean, covariance, rest
+
+    return begin, moments
 
 
 @eqx.filter_jit
-def moments(process, oracle, solver, clock, steps, form=ControlForm, forward=False):
-    """Exact mean and covariance of what a solver draws from Gaussian data.
-
-    A step is affine in the state, in what the solver remembers, and in the normals, so
-    its Jacobian carries the moments over: no Monte Carlo. The remembered values are
-    those leaves of the solver's state that are shaped like a sample.
-    """
-    denoiser = oracle.denoiser(process)
-    dim = oracle.mean.size
-    remembered = lambda leaf: leaf.ndim > 0
-
-    def step(joint, normals, i, rest):
-        term = term_with(process, denoiser, clock, normals[None], form, forward)
-        memory = jax.tree.map(
-            lambda leaf: joint[dim:] if leaf is None else leaf,
-            rest,
-            is_leaf=lambda leaf: leaf is None,
-        )
-        s0, s1 = warp(i / steps), warp((i + 1) / steps)
-        x, _, _, memory, _ = solver.step(term, s0, s1, joint[:dim], None, memory, False)
-        large, rest = eqx.partition(memory, remembered)
-        return jnp.concatenate([x, *jax.tree.leaves(large)]), rest
+def moments(oracle, process, solver, clock, steps, forward=False, own=0):
+    """Exact mean and covariance of what a solver draws from Gaussian data."""
+    begin, over = affine_step(oracle, process, solver, clock, forward=forward, own=own)
+    length, dim = process.t1 - process.t0, oracle.mean.size
+    at = lambda i: length * warp(i / steps)
+    time = process.t0 if forward else process.t1
+    mean, covariance = oracle.marginal_moments(process, time)
+    joint, rest, tree = begin(mean, at(0), at(1))
+    covariance = jnp.pad(covariance, (0, joint.size - dim))
 
     def body(i, carry):
         mean, covariance, rest = carry
-        zeros = jnp.zeros(dim)
-        after, new_rest = step(mean, zeros, i, rest)
-        run = lambda joint, normals: step(joint, normals, i, rest)[0]
-        by_state, by_noise = jax.jacfwd(run, argnums=(0, 1))(mean, zeros)
-        covariance = by_state @ covariance @ by_state.T + by_noise @ by_noise.T
-        return after, covariance, new_rest
+        return over(mean, covariance, at(i), at(i + 1), rest, tree)
 
-    begin = process.t0 if forward else process.t1
-    mean, covariance = oracle.marginal_moments(process, begin)
-    term = term_with(process, denoiser, clock, jnp.zeros((1, dim)), form, forward)
-    state = solver.init(term, 0.0, warp(1 / steps), mean, None)
-    large, rest = eqx.partition(state, remembered)
-    mean = jnp.concatenate([mean, *jax.tree.leaves(large)])
-    blank = mean.size - dim
-    covariance = jnp.pad(covariance, (0, blank))
-    mean, covariance, _ = jax.lax.fori_loop(0, steps, body, (mean, covariance, rest))
+    mean, covariance, _ = jax.lax.fori_loop(0, steps, body, (joint, covariance, rest))
     return mean[:dim], covariance[:dim, :dim]
 
 
-def gaussian_data():
-    rng = np.random.default_rng(7)
-    root = rng.normal(size=(3, 3))
-    return ss.oracles.GaussianOracle(rng.normal(size=3), root @ root.T / 3)
-
-
-def moment_errors(solver, clock, steps=STEPS, *, form=ControlForm, forward=False):
+def moment_errors(
+    solver,
+    clock,
+    steps=STEPS,
+    *,
+    process=None,
+    oracle=None,
+    forward=False,
+    own=0,
+):
     """Distance to the moments at the other end, for each number of steps."""
-    process, oracle = blur(), gaussian_data()
-    clock = make_clock(clock, process, forward=forward)
+    process = blur() if process is None else process
+    oracle = gaussian_data() if oracle is None else oracle
     end = process.t1 if forward else process.t0
     mean, covariance = oracle.marginal_moments(process, end)
     errors = []
     for n in steps:
-        got = moments(process, oracle, solver, clock, jnp.asarray(n), form, forward)
+        got = moments(oracle, process, solver, clock, jnp.asarray(n), forward, own)
         errors.append(
             float(jnp.linalg.norm(got[0] - mean) + jnp.linalg.norm(got[1] - covariance))
         )
     return errors
 
 
-def step_moments(process, oracle, solver, clock="flow", extras=0):
-    """A function that carries mean and covariance over a step, exactly.
+def check_order(errors, order, steps=STEPS):
+    """The slope is the order within 0.15, and the limit is the truth.
 
-    For solvers without a memory that draw `extras` normals a step of their own.
+    By Richardson's extrapolation what is left in the limit is about zero.
     """
-    denoiser, dim = oracle.denoiser(process), oracle.mean.size
+    assert abs(slope(steps, errors) - order) < 0.15, errors
+    assert abs(2**order * errors[-1] - errors[-2]) < 0.1 * errors[-2], errors
 
-    @jax.jit
-    def over(mean, covariance, s0, s1):
-        def run(x, normals):
-            term = term_with(process, denoiser, clock, normals[:1], extras=normals[1:])
-            state = solver.init(term, s0, s1, x, None)
-            return solver.step(term, s0, s1, x, None, state, False)[0]
 
-        zeros = jnp.zeros((1 + extras, dim))
-        by_state, by_noise = jax.jacfwd(run, argnums=(0, 1))(mean, zeros)
-        by_noise = by_noise.reshape(dim, -1)
-        covariance = by_state @ covariance @ by_state.T + by_noise @ by_noise.T
-        return run(mean, zeros), covariance
-
-    return over
+def carried_moments(oracle, process, solver, grid, start, *, clock="ode", own=0):
+    """Mean and covariance after the steps of a grid of `s`, from given ones."""
+    begin, over = affine_step(oracle, process, solver, clock, own=own)
+    grid = [jnp.asarray(s, float) for s in grid]
+    dim = oracle.mean.size
+    mean, rest, tree = begin(start[0], grid[0], grid[1])
+    covariance = jnp.pad(jnp.asarray(start[1]), (0, mean.size - dim))
+    over = jax.jit(over, static_argnums=5)
+    for s0, s1 in itertools.pairwise(grid):
+        mean, covariance, rest = over(mean, covariance, s0, s1, rest, tree)
+    return mean[:dim], covariance[:dim, :dim]

@@ -1,19 +1,30 @@
 """A Brownian path whose normals are given, so that a solve is a function of them."""
 
+import contextlib
+from unittest import mock
+
 import diffrax
 import jax.numpy as jnp
+import numpy as np
 
-from softsde.terms._brownian import _increment, fresh_normal, rescaled_increment
+from softsde.solvers import Step
 
 
 class TablePath(diffrax.AbstractBrownianPath):
-    """The increment over the `i`-th step of a uniform grid is `sqrt(h) normals[i]`."""
+    """The increment over the `i`-th step of a uniform grid is `sqrt(h) normals[i]`.
+
+    A table of one row serves any step. With `areas` the space-time Levy area of a step
+    is `sqrt(h / 12) areas[i]`.
+    """
 
     normals: jnp.ndarray
-    length: float
-    levy_area: type = diffrax.BrownianIncrement
-    #: What a solver draws beyond its increments, the same in every step.
-    extras: jnp.ndarray | None = None
+    length: float = 1.0
+    areas: jnp.ndarray | None = None
+
+    @property
+    def levy_area(self):
+        area = diffrax.SpaceTimeLevyArea
+        return diffrax.BrownianIncrement if self.areas is None else area
 
     @property
     def t0(self):
@@ -25,15 +36,29 @@ class TablePath(diffrax.AbstractBrownianPath):
 
     def evaluate(self, t0, t1=None, left=True, use_levy=False):
         steps = self.normals.shape[0]
-        step = jnp.round(t0 * steps / self.length).astype(int)
-        return jnp.sqrt(t1 - t0) * self.normals[step]
+        width = jnp.asarray(t1 - t0)
+        step = 0 if steps == 1 else jnp.round(t0 * steps / self.length).astype(int)
+        increment = jnp.sqrt(width) * self.normals[step]
+        if not use_levy:
+            return increment
+        assert self.areas is not None
+        area = jnp.sqrt(width / 12) * self.areas[step]
+        return diffrax.SpaceTimeLevyArea(dt=width, W=increment, H=area)
 
 
-# Like `UnsafeBrownianPath`, it knows increments only: a clock rescales them.
-_increment.register(TablePath, rescaled_increment)
+@contextlib.contextmanager
+def given_fresh(normals):
+    """Within it, what a solver draws of its own are the given normals, in every step.
+
+    A corrector gets those after the first, which is the predictor's. The law of what
+    they draw otherwise is tested in `tests/terms/test_noise.py`.
+    """
+    given = lambda step, index=0: normals[index + step.part]
+    with mock.patch.object(Step, "fresh", given):
+        yield
 
 
-@fresh_normal.register(TablePath)
-def _(path, s0, s1, index):
-    assert path.extras is not None
-    return path.extras[index]
+def fresh_normals(term, s0, s1, x, number, *, part=0):
+    """The first normals of its own that a solver draws in a step, of a real path."""
+    step = Step("the test", term, s0, s1, jnp.asarray(x), None, part)
+    return [np.asarray(step.fresh(i)) for i in range(number)]

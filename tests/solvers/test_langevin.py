@@ -7,48 +7,46 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.linalg
 
 import softsde as ss
+from softsde.solvers import Step
 
 from ._cases import (
     blur,
+    carried_moments,
     gaussian_data,
     mixture,
+    one_step,
     preserving,
     preserving_numbers,
     shear,
-    step_moments,
+    shear_numbers,
+    wavy,
 )
+from ._paths import fresh_normals
 
 
-def denoiser(t, x):
-    return jnp.sin(x) + t
-
-
-def noisy(process, denoiser, key, shape):
-    return ss.reverse_sde(process, denoiser, noise_clock="flow", shape=shape, key=key)
+def noisy(denoiser, key, shape):
+    return ss.reverse_sde(denoiser, clock="ode", shape=shape, key=key)
 
 
 def shear_score(t, x):
-    """By matrices, for `denoiser`."""
-    shearing = np.array([[1.0, 3.0], [0.0, 0.5]])
-    c, sigma = scipy.linalg.expm(-(t**2) * shearing), 0.2 * 5**t
+    """By matrices, for the denoiser `sin(x) + t`."""
+    c, sigma = shear_numbers(t)
     return (c @ (np.sin(x) + t) - x) / sigma**2
 
 
 def test_moves_are_the_formulas_of_both_conventions(x64, key):
     """Three moves at a time that is not that of the step, on a non-normal operator."""
     x0 = np.asarray(jax.random.normal(key, (2,)))
-    term = noisy(shear(), denoiser, key, (2,))
+    term = noisy(wavy(shear()), key, (2,))
     alpha, ends = 0.03, {}
     for convention, drift, noise in (
         ("alpha", alpha, np.sqrt(2 * alpha)),
         ("alpha/2", alpha / 2, np.sqrt(alpha)),
     ):
         x = x0
-        for i in range(3):
-            z = np.asarray(term.brownian.fresh(0.2, 0.4, i))
+        for z in fresh_normals(term, 0.2, 0.4, x0, 3):
             x = x + drift * shear_score(0.7, x) + noise * z
         solver = ss.Langevin(alpha, steps=3, step_convention=convention, at=0.7)
         state = solver.init(term, 0.2, 0.4, jnp.asarray(x0), None)
@@ -63,8 +61,8 @@ def test_songs_step_size(x64, key):
     """`2 alpha_i (r |z| / |g|)^2` (their Algorithms 4 and 5), at the step's end."""
     x = np.asarray(jax.random.normal(key, (2,)))
     for process in (shear(), preserving()):
-        term = noisy(process, denoiser, key, (2,))
-        z = np.asarray(term.brownian.fresh(0.2, 0.4))
+        term = noisy(wavy(process), key, (2,))
+        z = fresh_normals(term, 0.2, 0.4, x, 1)[0]
         if process.is_scaling:
             (alpha, _), (alpha_to, sigma) = map(preserving_numbers, (0.8, 0.6))
             g = (alpha_to * (np.sin(x) + 0.6) - x) / sigma**2
@@ -75,7 +73,8 @@ def test_songs_step_size(x64, key):
         epsilon = 2 * factor * (0.16 * np.linalg.norm(z) / np.linalg.norm(g)) ** 2
         expected = x + epsilon * g + np.sqrt(2 * epsilon) * z
         x = jnp.asarray(x)
-        got = ss.Langevin(snr=0.16).correct(term, 0.2, 0.4, x, x)
+        step = Step("the test", term, 0.2, 0.4, x, None)
+        got = ss.Langevin(snr=0.16).correct(step, x)
         x = np.asarray(x)
         np.testing.assert_allclose(got, expected, atol=1e-12, rtol=0)
 
@@ -86,10 +85,9 @@ def test_the_unadjusted_chain_on_gaussian_data(x64, convention, h):
     process, data = blur(), gaussian_data()
     mean, covariance = data.marginal_moments(process, 0.4)
     solver = ss.Langevin(0.1, steps=5, step_convention=convention, at=0.4)
-    over = step_moments(process, data, solver, extras=5)
-    moments = jnp.zeros(3), jnp.zeros((3, 3))
-    for _ in range(300):
-        moments = over(*moments, 0.0, 0.1)
+    # The time of diffrax counts steps, and has no other meaning.
+    start = jnp.zeros(3), jnp.zeros((3, 3))
+    moments = carried_moments(data, process, solver, np.arange(301), start, own=5)
     np.testing.assert_allclose(moments[0], mean, atol=1e-9)
     s = np.asarray(covariance)
     biased = s @ np.linalg.inv(np.eye(3) - h / 2 * np.linalg.inv(s))
@@ -106,7 +104,7 @@ def chains(process, oracle, solver, x, keys):
     exact = oracle.denoiser(process)
 
     def one(x, key):
-        term = noisy(process, exact, key, (2,))
+        term = noisy(exact, key, (2,))
         state = solver.init(term, 0.0, 1.0, x, None)
         x, _, _, state, _ = solver.step(term, 0.0, 1.0, x, None, state, False)
         return x, state.accepted / state.proposed
@@ -184,7 +182,7 @@ def test_the_line_integral_is_exact_on_gaussian_data(x64, key):
     """Simpson's rule on a linear score: the same moves are kept, one by one."""
     process, data = blur(), gaussian_data()
     log_prob = functools.partial(data.log_prob, process)
-    term = noisy(process, data.denoiser(process), key, (3,))
+    term = noisy(data.denoiser(process), key, (3,))
     x, ends = jnp.ones(3), []
     for metropolis in (log_prob, "score"):
         solver = ss.Langevin(0.25, steps=40, at=0.4, metropolis=metropolis)
@@ -193,26 +191,6 @@ def test_the_line_integral_is_exact_on_gaussian_data(x64, key):
         ends.append((got[0], int(got[3].accepted)))
     np.testing.assert_allclose(ends[0][0], ends[1][0], atol=1e-10)
     assert ends[0][1] == ends[1][1] and 5 < ends[0][1] < 38
-
-
-@pytest.mark.parametrize(
-    "metropolis, evaluations", [(None, 3), ("score", 7), (lambda t, x: 0.0 * t, 4)]
-)
-def test_evaluations_are_counted(x64, key, metropolis, evaluations):
-    calls = []
-
-    def counted(t, x):
-        jax.debug.callback(lambda _: calls.append(1), t)
-        return 0.5 * x
-
-    solver = ss.Langevin(1e-3, steps=3, metropolis=metropolis)
-    term = noisy(blur(), counted, key, (3,))
-    state = solver.init(term, 0.2, 0.4, jnp.ones(3), None)
-    jax.block_until_ready(
-        solver.step(term, 0.2, 0.4, jnp.ones(3), None, state, False)[0]
-    )
-    jax.effects_barrier()
-    assert len(calls) == solver.evaluations_per_step == evaluations
 
 
 def test_mistakes_are_named(as_a_user, x64, key):
@@ -230,9 +208,6 @@ def test_mistakes_are_named(as_a_user, x64, key):
         ss.Langevin(0.1, step_convention="song")  # pyright: ignore
     with pytest.raises(ValueError, match=r"metropolis='mala'.*log_prob"):
         ss.Langevin(0.1, metropolis="mala")  # pyright: ignore
-    term = noisy(shear(), denoiser, key, (2,))
+    term = noisy(wavy(shear()), key, (2,))
     with pytest.raises(ValueError, match=r"at=1\.5"):
-        ss.Langevin(0.1, at=1.5).init(term, 0.0, 0.1, jnp.ones(2), None)
-    silent = ss.probability_flow(shear(), denoiser)
-    with pytest.raises(ValueError, match="`Langevin` draws noise of its own"):
-        ss.Langevin(0.1).init(silent, 0.0, 0.1, jnp.ones(2), None)
+        one_step(ss.Langevin(0.1, at=1.5), term, jnp.ones(2), 0.0, 0.1)

@@ -13,41 +13,28 @@ import numpy as np
 import pytest
 
 import softsde as ss
-from softsde.terms import ChurnClock, ClockedBrownianPath, ControlForm
-from softsde.terms._clock import make_clock
 
-from ._paths import TablePath
+from ._cases import (
+    CASES,
+    STEPS,
+    blur,
+    check_order,
+    flow_errors,
+    gaussian_data,
+    moment_errors,
+    one_step,
+    slope,
+    term_with,
+    wavy,
+)
+from ._paths import fresh_normals
 
 DIM = 3
-STEPS = (32, 64, 128, 256)
-
-
-@pytest.fixture
-def process(x64):
-    """Blur that commutes neither across levels nor with the data, and growing noise."""
-    return ss.Process(
-        ss.corruptions.GaussianBlur((DIM,), 6),
-        ss.schedules.Geometric(0.3, 1.5),
-        ss.schedules.Geometric(0.2, 0.8),
-    )
-
-
-@pytest.fixture
-def oracle(x64):
-    rng = np.random.default_rng(7)
-    root = rng.normal(size=(DIM, DIM))
-    return ss.oracles.GaussianOracle(rng.normal(size=DIM), root @ root.T / DIM)
 
 
 def numbers(process, t):
     matrix = np.asarray(process.corruption.matrix(float(process.level(t)), DIM))
     return matrix, float(process.sigma(t)) ** 2
-
-
-def term_with(process, denoiser, clock, normals):
-    clock = make_clock(clock, process)
-    path = TablePath(normals, process.t1 - process.t0)
-    return ControlForm(process, denoiser, ClockedBrownianPath(path, clock))
 
 
 def solve(term, steps, start, solver=None):
@@ -62,34 +49,32 @@ def solve(term, steps, start, solver=None):
     ).ys[0]
 
 
-@pytest.mark.parametrize("clock", ["paper", "flow"])
-def test_a_step_is_the_papers_equation(process, key, clock):
-    """Eq. 17 (reverse SDE) and Eq. 51 (probability flow), term by term."""
-
-    def denoiser(t, x):
-        return jnp.sin(x) + t
-
+@pytest.mark.parametrize("clock", ["sde", "ode", "churn"])
+def test_a_step_is_the_papers_equation(x64, key, clock):
+    """Eq. 17 (reverse SDE) and Eq. 51 (probability flow), term by term; with churn,
+    Eq. 17 with more noise, and so more weight on the score."""
+    process = blur()
     x_key, z_key = jax.random.split(key)
     x = jax.random.normal(x_key, (DIM,))
     z = jax.random.normal(z_key, (1, DIM))
     t_from, t_to = 0.7, 0.6
     c_from, v_from = numbers(process, t_from)
     c_to, v_to = numbers(process, t_to)
-    x0_hat = np.asarray(denoiser(t_from, x))
+    x0_hat = np.sin(x) + t_from
     score = (c_from @ x0_hat - x) / v_from
-    if clock == "paper":
-        term = term_with(process, denoiser, clock, z)
-        noise = np.sqrt(v_from - v_to) * z[0]
-        expected = x + (c_to - c_from) @ x0_hat + (v_from - v_to) * score + noise
+    drop = v_from - v_to
+    if clock == "ode":
+        weight, noise = 0.5 * drop, 0.0
+        term = ss.probability_flow(wavy(process))
     else:
-        term = ss.probability_flow(process, denoiser)
-        expected = x + (c_to - c_from) @ x0_hat + 0.5 * (v_from - v_to) * score
-    s0, s1 = 1 - t_from, 1 - t_to
-    got = ss.Momentum().step(term, s0, s1, x, None, None, False)[0]
-    if clock == "paper":
-        # The table's normal is the first: this step is not on its grid.
-        noise_got = term.contr(s0, s1).noise
-        got = got - noise_got + np.sqrt(v_from - v_to) * z[0]
+        # sigma_t = 0.2 * 4^t, whose square integrates to itself / (2 log 4).
+        churn = 3.0 if clock == "churn" else 0.0
+        injected = drop + churn * drop / (2 * np.log(4))
+        weight, noise = 0.5 * (drop + injected), np.sqrt(injected) * z[0]
+        given = ss.clocks.Churn(churn) if churn else clock
+        term = term_with(wavy(process), given, z)
+    expected = x + (c_to - c_from) @ x0_hat + weight * score + noise
+    got = one_step(ss.Momentum(), term, x, 1 - t_from, 1 - t_to)
     np.testing.assert_allclose(got, expected, atol=1e-12, rtol=0)
 
 
@@ -102,84 +87,64 @@ def test_without_corruption_it_is_songs_reverse_diffusion_step(x64, key):
     z = jax.random.normal(z_key, (steps, DIM))
     data = jnp.asarray(np.random.default_rng(0).normal(size=(4, DIM)))
     oracle = ss.oracles.EmpiricalOracle(data)
-    denoiser = oracle.denoiser(process)
-    got = solve(term_with(process, denoiser, "paper", z), steps, x)
+    got = solve(term_with(oracle.denoiser(process), "sde", z), steps, x)
+    score = jax.jit(lambda t, x: oracle.score(process, t, x))
     for i in range(steps):
         t, t_next = 1 - i / steps, 1 - (i + 1) / steps
         gap = (0.01 * 5000**t) ** 2 - (0.01 * 5000**t_next) ** 2
-        score = oracle.score(process, t, x)
-        x = x + gap * score + np.sqrt(gap) * z[i]
+        x = x + gap * score(t, x) + np.sqrt(gap) * z[i]
     np.testing.assert_allclose(got, x, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("clock", ["paper", "flow"])
+@pytest.mark.parametrize("clock", ["sde", "ode"])
 def test_at_constant_noise_it_is_cold_diffusions_algorithm_2(x64, key, clock):
     """`x_s - D(x_0, s) + D(x_0, s - 1)` (Bansal et al. 2023), whole solve: where the
     noise rests the score has no weight, and nothing is drawn on the paper's clock."""
     blur = ss.corruptions.GaussianBlur((DIM,), 6)
     process = ss.cold(blur, ss.schedules.Geometric(0.3, 1.5), 0.1)
-    predict = lambda t, x: jnp.sin(x) + t
+    predict = lambda t, x: np.sin(x) + t
     degrade = lambda x0, t: np.asarray(blur.matrix(0.3 * 5**t, DIM)) @ np.asarray(x0)
     x = start = jax.random.normal(key, (DIM,))
     for i in range(5):
         t, t_to = 1 - i / 5, 1 - (i + 1) / 5
         x0 = predict(t, x)
         x = x - degrade(x0, t) + degrade(x0, t_to)
-    term = ss.reverse_sde(process, predict, noise_clock=clock, shape=(DIM,), key=key)
+    term = ss.reverse_sde(wavy(process), clock=clock, shape=(DIM,), key=key)
     np.testing.assert_allclose(solve(term, 5, start), x, atol=1e-12, rtol=0)
 
 
-def moments_error(process, oracle, clock, steps):
-    """Distance of the output's exact mean and covariance from the data's at t0."""
-    denoiser = oracle.denoiser(process)
-    start_mean, start_covariance = oracle.marginal_moments(process, 1.0)
-    truth = oracle.marginal_moments(process, 0.0)
-
-    def run(start, normals):
-        if clock == "flow":
-            return solve(ss.probability_flow(process, denoiser), steps, start)
-        return solve(term_with(process, denoiser, clock, normals), steps, start)
-
-    zeros = jnp.zeros((steps, DIM))
-    mean = run(start_mean, zeros)
-    from_start, from_noise = jax.jit(jax.jacfwd(run, argnums=(0, 1)))(start_mean, zeros)
-    from_noise = from_noise.reshape(DIM, -1)
-    covariance = from_start @ start_covariance @ from_start.T
-    covariance = covariance + from_noise @ from_noise.T
-    return float(
-        jnp.linalg.norm(mean - truth[0]) + jnp.linalg.norm(covariance - truth[1])
-    )
+@pytest.mark.parametrize("name, gaussian", CASES)
+def test_order_on_the_flow(x64, name, gaussian):
+    """To the exact flow of every start, also where operators commute with nothing."""
+    errors = flow_errors(name, gaussian, ss.Momentum())
+    assert slope(STEPS, errors) == pytest.approx(1, abs=0.15)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "paper",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in ("flow", "churn", "own")),
-    ],
-)
-def test_moments_converge_at_first_order(process, oracle, name):
-    """To the data's, for the paper's clock, for none, and for noise of one's own."""
-    clocks = {"own": lambda s: 0.3 * s, "churn": ChurnClock(process, 3.0)}
-    clock = clocks.get(name, name)
-    errors = [moments_error(process, oracle, clock, n) for n in STEPS]
-    slope = -np.polyfit(np.log(STEPS), np.log(errors), 1)[0]
-    assert slope == pytest.approx(1, abs=0.15)
-    # The limit is the data, not merely a limit.
-    assert abs(2 * errors[-1] - errors[-2]) < 0.1 * errors[-2]
+# The paper's clock is in `tests/terms/test_one_term.py`.
+CLOCKS = {
+    "ode": "ode",
+    "churn": ss.clocks.Churn(3.0),
+    "own": ss.clocks.Custom(lambda t: 4.0 * t),
+}
+
+
+@pytest.mark.parametrize("name", CLOCKS)
+def test_moments_converge_at_first_order(x64, name):
+    """To the data's, for no noise, for more than the paper's, and for a rate of one's
+    own."""
+    check_order(moment_errors(ss.Momentum(), CLOCKS[name]), 1)
 
 
 # On a path with few points the same is in `test_strong_order.py`, in a second.
 @pytest.mark.slow
-def test_strong_order_on_a_brownian_tree(process, oracle, key):
+def test_strong_order_on_a_brownian_tree(x64, key):
     """Strong order 1 on one Brownian path, by the distance of successive halvings."""
-    total = float(make_clock("paper", process)(1.0))
-    denoiser = oracle.denoiser(process)
+    denoiser = gaussian_data().denoiser(blur())
     keys = jax.random.split(key, 40)
 
     def end(key, steps):
-        path = diffrax.VirtualBrownianTree(0.0, total, 1e-7, (DIM,), key)
-        term = ss.reverse_sde(process, denoiser, path=path)
+        path = diffrax.VirtualBrownianTree(0.0, 1.0, 1e-7, (DIM,), key)
+        term = ss.reverse_sde(denoiser, path=path)
         return solve(term, steps, jnp.ones(DIM))
 
     steps = (16, 32, 64, 128)
@@ -187,46 +152,18 @@ def test_strong_order_on_a_brownian_tree(process, oracle, key):
     gaps = [
         float(jnp.sqrt(jnp.mean((a - b) ** 2))) for a, b in itertools.pairwise(ends)
     ]
-    slope = -np.polyfit(np.log(steps[:-1]), np.log(gaps), 1)[0]
-    assert slope == pytest.approx(1, abs=0.15)
+    assert slope(steps[:-1], gaps) == pytest.approx(1, abs=0.15)
 
 
-def test_naive_is_algorithm_1(process, key):
+def test_naive_is_algorithm_1(x64, key):
     """The paper's, which is that of Cold Diffusion with the noise of each level."""
-
-    def denoiser(t, x):
-        return jnp.sin(x) + t
-
-    z = jax.random.normal(key, (4, DIM))
-    x = jnp.ones(DIM)
-    got = solve(term_with(process, denoiser, "paper", z), 4, x, ss.Naive())
+    process = blur()
+    term = ss.reverse_sde(wavy(process), clock="ode", shape=(DIM,), key=key)
+    x = got = jnp.ones(DIM)
     for i in range(4):
-        c, variance = numbers(process, 1 - (i + 1) / 4)
-        x = c @ denoiser(1 - i / 4, x) + np.sqrt(variance) * z[i]
-    np.testing.assert_allclose(got, x, atol=1e-12)
-
-
-def test_mistakes_are_named(as_a_user, process, oracle, key):
-    denoiser = oracle.denoiser(process)
-    with pytest.raises(ValueError, match="draws noise"):
-        ss.reverse_sde(process, denoiser)
-    with pytest.raises(ValueError, match="not both"):
-        path = diffrax.UnsafeBrownianPath((DIM,), key)
-        ss.reverse_sde(process, denoiser, path=path, key=key)
-    with pytest.raises(ValueError, match="Unknown `noise_clock` 'song'"):
-        ss.reverse_sde(process, denoiser, noise_clock="song", shape=(DIM,), key=key)
-    with pytest.raises(ValueError, match="`Naive` draws fresh noise"):
-        solve(ss.probability_flow(process, denoiser), 2, jnp.ones(DIM), ss.Naive())
-    ode = diffrax.ODETerm(lambda t, y, args: -y)
-    with pytest.raises((TypeError, ValueError), match=r"[Tt]erm"):
-        solve(ode, 2, jnp.ones(DIM))
-    silent = ss.Process(
-        ss.corruptions.Identity(),
-        ss.schedules.Constant(0.0),
-        ss.schedules.Linear(0.0, 1.0),
-    )
-    with pytest.raises(ValueError, match="divides by sigma"):
-        ss.probability_flow(silent, denoiser)
-    falling = term_with(process, denoiser, lambda s: -s, jnp.zeros((2, DIM)))
-    with pytest.raises(Exception, match="noise clock decreases"):
-        solve(falling, 2, jnp.ones(DIM))
+        s0, s1 = i / 4, (i + 1) / 4
+        c, variance = numbers(process, 1 - s1)
+        z = fresh_normals(term, s0, s1, x, 1)[0]
+        x = c @ (np.sin(x) + (1 - s0)) + np.sqrt(variance) * z
+        got = one_step(ss.Naive(), term, got, s0, s1)
+        np.testing.assert_allclose(got, x, atol=1e-12)

@@ -2,33 +2,30 @@
 
 import itertools
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import softsde as ss
-from softsde.terms import ChurnClock, CustomClock
-from softsde.terms._clock import make_clock
 
 from ._cases import (
     CASES,
     STEPS,
-    Shear,
     blur,
+    check_order,
     flow_errors,
     mixture,
     moment_errors,
     preserving,
     preserving_numbers,
     shear,
+    shear_numbers,
     slope,
     term_with,
+    wavy,
 )
-
-
-def denoiser(t, x):
-    return jnp.sin(x) + t
 
 
 def run(solver, term, times, x):
@@ -66,19 +63,12 @@ def dpm_solver_pp_2m(predict, times, x):
 
 def test_steps_are_the_formula(x64, key):
     """Three unequal steps on an operator that is not normal, by matrices."""
-    process = shear()
     times = [0.9, 0.75, 0.5, 0.35]
     x = start = np.asarray(jax.random.normal(key, (2,)))
     past = None
     for i in range(3):
         t, t_to = times[i], times[i + 1]
-        c, c_to = (
-            np.asarray(
-                jax.vmap(lambda v, t=t: Shear().apply(t**2, v), out_axes=1)(jnp.eye(2))
-            )
-            for t in (t, t_to)
-        )
-        sigma, sigma_to = 0.2 * 5**t, 0.2 * 5**t_to
+        (c, sigma), (c_to, sigma_to) = shear_numbers(t), shear_numbers(t_to)
         x0_hat = np.sin(x) + t
         middle = x0_hat
         if past is not None:
@@ -86,7 +76,7 @@ def test_steps_are_the_formula(x64, key):
             middle = x0_hat + weight * (x0_hat - past)
         x = sigma_to * (x / sigma + (c_to / sigma_to - c / sigma) @ middle)
         past = x0_hat
-    term = ss.probability_flow(process, denoiser)
+    term = ss.probability_flow(wavy(shear()))
     got = run(ss.Multistep(), term, times, jnp.asarray(start))[-1]
     np.testing.assert_allclose(got, x, atol=1e-12, rtol=0)
 
@@ -94,7 +84,7 @@ def test_steps_are_the_formula(x64, key):
 def test_on_a_scaling_it_is_dpm_solver(x64, key):
     """DPM-Solver++(2M): exactly in its own variable, and to second order in time."""
     process, oracle = preserving(), mixture(2)
-    term = ss.probability_flow(process, oracle.denoiser(process))
+    term = ss.probability_flow(oracle.denoiser(process))
     predict = jax.jit(lambda t, x: oracle.posterior_mean(process, t, x))
     x = jax.random.normal(key, (2,))
     times = np.linspace(1, 0, 7)
@@ -118,55 +108,47 @@ def test_order_2_on_the_flow(x64, name, gaussian):
     assert slope(STEPS, errors) == pytest.approx(2, abs=0.15)
 
 
-@pytest.mark.parametrize("name", ["paper", "own", "churn"])
-def test_weak_order_2_on_a_noise_clock(x64, name):
+# The paper's clock is in `tests/terms/test_one_term.py`.
+@pytest.mark.parametrize(
+    "clock",
+    [ss.clocks.Churn(3.0), ss.clocks.Custom(lambda t: 3.0 * t + 2.0 * t**2)],
+    ids=["churn", "own"],
+)
+def test_weak_order_2_on_a_clock(x64, clock):
     """To the data: the past makes up, a step late, for the noise within a step."""
-    clocks = {
-        "own": CustomClock(lambda s: 0.3 * s + 0.2 * s**2),
-        "churn": ChurnClock(blur(), 3.0),
-    }
-    errors = moment_errors(ss.Multistep(), clocks.get(name, name))
-    assert slope(STEPS, errors) == pytest.approx(2, abs=0.15)
-    assert abs(4 * errors[-1] - errors[-2]) < 0.1 * errors[-2]
-
-
-def test_order_1_is_ddim_on_the_clock_of_its_term(x64, key):
-    process = blur()
-    x_key, z_key = jax.random.split(key)
-    x, z = jax.random.normal(x_key, (3,)), jax.random.normal(z_key, (1, 3))
-    noisy = term_with(process, denoiser, "paper", z)
-    for term, k in ((ss.probability_flow(process, denoiser), 0.0), (noisy, 1.0)):
-        first = run(ss.Multistep(order=1), term, [0.8, 0.5, 0.4], x)
-        ddim = run(ss.DDIM(k), term, [0.8, 0.5, 0.4], x)
-        np.testing.assert_allclose(first, ddim, atol=1e-12)
+    check_order(moment_errors(ss.Multistep(), clock), 2)
 
 
 def test_noise_adds_up_to_the_level(x64):
     """The variances kept and drawn sum to `sigma'^2`, on any clock and at rest."""
     process = ss.soft_blur((2, 2, 1))
-    ones = jnp.ones((1, 2, 2, 1))
     point = jnp.zeros((2, 2, 1))
-    for clock in ("paper", "flow", lambda s: 0.01 * s**2, ChurnClock(process, 20.0)):
-        for times in ([0.9, 0.6], [0.3, 0.1], [0.1, 0.0]):
+    denoiser = ss.FunctionDenoiser(lambda t, x: point, process)
+    for clock, injects in (
+        ("sde", [False, True, True]),
+        ("ode", [False] * 3),
+        (ss.clocks.Custom(lambda t: 5 * jnp.maximum(t - 0.5, 0)), [True, False, False]),
+        (ss.clocks.Churn(20.0), [True] * 3),
+    ):
+        for times, expected in zip(
+            ([0.9, 0.6], [0.3, 0.1], [0.1, 0.0]), injects, strict=True
+        ):
             before, after = (float(process.sigma(t)) for t in times)
 
             def end(x, z, clock=clock, times=times):
-                term = term_with(process, lambda t, x: point, clock, z[None])
+                term = term_with(denoiser, clock, z[None])
                 return run(ss.Multistep(), term, times, x)[-1]
 
             kept = np.asarray(end(point + 1, point))
-            drawn = np.asarray(end(point, ones[0]))
+            drawn = np.asarray(end(point, point + 1))
             np.testing.assert_allclose(
                 kept**2 * before**2 + drawn**2, after**2, rtol=1e-12
             )
-            renewed = float(
-                make_clock(clock, process).increment(1 - times[0], 1 - times[1])
-            )
-            assert (drawn > 0).all() == (renewed > 0)
+            assert (drawn > 0).all() == expected, (clock, times)
 
 
 def test_a_jump_or_a_resting_variable_falls_back_to_first_order(x64):
-    term = ss.probability_flow(blur(), denoiser)
+    term = ss.probability_flow(wavy(blur()))
     x = jnp.asarray([0.3, -1.0, 2.0])
     times = [0.8, 0.5, 0.4]
     first = run(ss.Multistep(order=1), term, times, x)
@@ -179,29 +161,24 @@ def test_a_jump_or_a_resting_variable_falls_back_to_first_order(x64):
     np.testing.assert_allclose(jumped, first[-1], atol=1e-14)
 
 
-def test_sample_takes_the_same_steps(x64, key):
-    """With the memory carried through diffrax's own loop, on an unequal grid."""
-    process, times = shear(), [0.9, 0.75, 0.5, 0.35]
-    x1 = jax.random.normal(key, (1, 2))
-    drawn = ss.sample(
-        process,
-        denoiser,
-        x1=x1,
-        times=times,
-        solver=ss.Multistep(),
-        noise_clock="flow",
-        denoise_last=False,
-        key=key,
+def test_the_memory_goes_through_diffrax(x64, key):
+    """Whole solve on an unequal grid, in diffrax's own loop."""
+    times = [0.9, 0.75, 0.5, 0.35]
+    x = jax.random.normal(key, (2,))
+    term = ss.probability_flow(wavy(shear()))
+    solution = diffrax.diffeqsolve(
+        term,
+        ss.Multistep(),
+        1 - times[0],
+        1 - times[-1],
+        None,
+        x,
+        stepsize_controller=diffrax.StepTo(1 - jnp.asarray(times)),
     )
-    term = ss.probability_flow(process, denoiser)
-    expected = run(ss.Multistep(), term, times, x1[0])[-1]
-    np.testing.assert_allclose(drawn.x[0], expected, atol=1e-12)
-    assert drawn.nfe == 3
+    expected = run(ss.Multistep(), term, times, x)[-1]
+    np.testing.assert_allclose(solution.ys[0], expected, atol=1e-12)
 
 
 def test_mistakes_are_named(as_a_user, x64):
     with pytest.raises(ValueError, match="order=3"):
         ss.Multistep(order=3)
-    with pytest.raises(TypeError, match="`Multistep` steps a term in control"):
-        derivative = ss.probability_flow(shear(), denoiser, form="derivative")
-        ss.Multistep().init(derivative, 0.0, 0.1, jnp.ones(2), None)

@@ -5,32 +5,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.linalg
 
 import softsde as ss
+from softsde.terms import unit_increment
 
 from ._cases import (
     CASES,
     STEPS,
     blur,
+    carried_moments,
     flow_errors,
     gaussian_data,
     mixture,
+    one_step,
     shear,
+    shear_numbers,
     slope,
-    step_moments,
+    wavy,
 )
-
-
-def denoiser(t, x):
-    return jnp.sin(x) + t
+from ._paths import fresh_normals
 
 
 def test_songs_pair_is_algorithm_4(x64, key):
     """Reverse diffusion and Langevin, six steps of two corrections, on variance
     exploding noise (Song et al. 2021, with the norms of one sample)."""
     process, oracle = ss.ve(0.01, 50.0), mixture(2)
-    term = ss.reverse_sde(process, oracle.denoiser(process), shape=(2,), key=key)
+    term = ss.reverse_sde(oracle.denoiser(process), shape=(2,), key=key)
     pair = ss.PredictorCorrector(ss.Momentum(), ss.Langevin(snr=0.16, steps=2))
     assert pair.evaluations_per_step == 3
     x = got = 50 * jax.random.normal(key, (2,))
@@ -42,10 +42,9 @@ def test_songs_pair_is_algorithm_4(x64, key):
         s0, s1 = jnp.asarray(i / 6), jnp.asarray((i + 1) / 6)
         sigma, sigma_to = 0.01 * 5000 ** (1 - i / 6), 0.01 * 5000 ** (1 - (i + 1) / 6)
         gap = sigma**2 - sigma_to**2
-        z = np.asarray(term.brownian.normal(s0, s1))
+        z = np.asarray(unit_increment(term.terms[1].control, s0, s1))
         x = x + gap * np.asarray(score(1 - s0, x)) + np.sqrt(gap) * z
-        for j in range(2):
-            z = np.asarray(term.brownian.fresh(s0, s1, j))
+        for z in fresh_normals(term, s0, s1, x, 2, part=1):
             g = np.asarray(score(1 - s1, x))
             epsilon = 2 * (0.16 * np.linalg.norm(z) / np.linalg.norm(g)) ** 2
             x = x + epsilon * g + np.sqrt(2 * epsilon) * z
@@ -56,22 +55,19 @@ def test_songs_pair_is_algorithm_4(x64, key):
 def test_the_papers_pair(x64, key):
     """Eq. 52 with k = 0, then Eq. 51 by what is known at the end, by matrices."""
     x = np.asarray(jax.random.normal(key, (2,)))
-    shearing = np.array([[1.0, 3.0], [0.0, 0.5]])
-    (c, sigma), (c_to, sigma_to) = (
-        (scipy.linalg.expm(-(t**2) * shearing), 0.2 * 5**t) for t in (0.7, 0.6)
-    )
+    (c, sigma), (c_to, sigma_to) = shear_numbers(0.7), shear_numbers(0.6)
     x0_hat = np.sin(x) + 0.7
     guess = c_to @ x0_hat + sigma_to / sigma * (x - c @ x0_hat)
     again = np.sin(guess) + 0.6
     score = (c_to @ again - guess) / sigma_to**2
     expected = x + (c_to - c) @ again + 0.5 * (sigma**2 - sigma_to**2) * score
     pair = ss.PredictorCorrector(ss.DDIM(), ss.MomentumCorrector())
-    assert pair.evaluations_per_step == 2 and not pair.draws_noise
+    assert pair.evaluations_per_step == 2 and pair.noise == "none"
     for term in (
-        ss.probability_flow(shear(), denoiser),
-        ss.reverse_sde(shear(), denoiser, shape=(2,), key=key),
+        ss.probability_flow(wavy(shear())),
+        ss.reverse_sde(wavy(shear()), clock="ode", shape=(2,), key=key),
     ):
-        got = pair.step(term, 1 - 0.7, 1 - 0.6, jnp.asarray(x), None, None, False)[0]
+        got = one_step(pair, term, jnp.asarray(x), 1 - 0.7, 1 - 0.6)
         np.testing.assert_allclose(got, expected, atol=1e-12, rtol=0)
 
 
@@ -86,10 +82,10 @@ def test_the_papers_pair_is_of_order_1(x64, name, gaussian):
 @pytest.mark.parametrize(
     "predictor, clock",
     [
-        (ss.Naive(), "flow"),
-        pytest.param(ss.DDIM(1.0), "flow", marks=pytest.mark.slow),
-        (ss.Momentum(), "paper"),
-        pytest.param(ss.HeunMomentum(), "paper", marks=pytest.mark.slow),
+        (ss.Naive(), "ode"),
+        pytest.param(ss.DDIM(1.0), "ode", marks=pytest.mark.slow),
+        (ss.Momentum(), "sde"),
+        pytest.param(ss.Heun(), "sde", marks=pytest.mark.slow),
     ],
     ids=["naive", "ddim", "momentum", "heun"],
 )
@@ -102,14 +98,13 @@ def test_a_corrector_takes_back_a_predictors_error(x64, predictor, clock):
     # What a chain still remembers of its start, after 60 moves.
     memory = np.linalg.norm(np.eye(3) - h * white, 2) ** 60
     errors = []
-    for pair, extras in (
-        (ss.PredictorCorrector(predictor, ss.AnnealedLangevin(h, steps=60)), 60),
-        (predictor, 0),
-    ):
-        over = step_moments(process, data, pair, clock, extras)
-        moments = data.marginal_moments(process, 1.0)
-        for i in range(4):
-            moments = over(*moments, i / 4, (i + 1) / 4)
+    chain = ss.AnnealedLangevin((0.8, 0.2), h, steps=60)
+    for solver in (ss.PredictorCorrector(predictor, chain), predictor):
+        start = data.marginal_moments(process, 1.0)
+        grid = np.linspace(0, 1, 5)
+        moments = carried_moments(
+            data, process, solver, grid, start, clock=clock, own=61
+        )
         errors.append(
             [np.linalg.norm(moments[0] - truth), np.linalg.norm(moments[1] - biased)]
         )
@@ -119,37 +114,48 @@ def test_a_corrector_takes_back_a_predictors_error(x64, predictor, clock):
     assert corrected[1] <= memory**2 * plain[1] + 0.01
 
 
-def test_the_noises_are_independent(x64, key):
+KEPT = 1 - 0.05 / 0.25
+
+
+@pytest.mark.parametrize(
+    "predictor, clock, variance",
+    [
+        # What the predictor draws, shrunk by the move; and the two moves' own.
+        (ss.Momentum(), "sde", 0.75 * KEPT**2 + 0.1),
+        (ss.Naive(), "ode", 0.25 * KEPT**2 + 0.1),
+        (ss.DDIM(1.0), "ode", 0.25 * 0.75 * KEPT**2 + 0.1),
+        (
+            ss.PredictorCorrector(ss.Naive(), ss.Langevin(0.05)),
+            "ode",
+            (0.25 * KEPT**2 + 0.1) * KEPT**2 + 0.1,
+        ),
+    ],
+    ids=["momentum", "naive", "ddim", "pair"],
+)
+def test_the_noises_are_independent(x64, key, predictor, clock, variance):
     """One step of a denoiser that knows all: left are the noises, whose variances add
-    up. Of 4,000 draws, within four standard errors."""
-    process = ss.ve(0.5, 1.0)
-    point = lambda t, x: jnp.zeros_like(x)
-    chain = ss.AnnealedLangevin(0.05, steps=1)
-    drawn = ss.sample(
-        process,
-        point,
-        x1=jnp.zeros((4_000, 1)),
-        num_steps=1,
-        solver=ss.PredictorCorrector(ss.Momentum(), chain),
-        denoise_last=False,
-        key=key,
-    )
-    assert drawn.nfe == 2
-    # The predictor's 1 - 0.25, shrunk by 1 - 0.05 / 0.25, and twice 0.05.
-    variance = 0.75 * 0.8**2 + 0.1
-    ratio = float(jnp.mean(drawn.x**2)) / variance
-    assert ratio == pytest.approx(1, abs=4 * np.sqrt(2 / 4_000))
+    up. Of 8,000 draws, within four standard errors."""
+    number = 8_000
+    point = ss.FunctionDenoiser(lambda t, x: jnp.zeros_like(x), ss.ve(0.5, 1.0))
+    pair = ss.PredictorCorrector(predictor, ss.Langevin(0.05))
+
+    def draw(key):
+        term = ss.reverse_sde(point, clock=clock, shape=(), key=key)
+        return one_step(pair, term, jnp.zeros(()), 0.0, 1.0)
+
+    drawn = jax.jit(jax.vmap(draw))(jax.random.split(key, number))
+    ratio = float(jnp.mean(drawn**2)) / variance
+    assert ratio == pytest.approx(1, abs=4 * np.sqrt(2 / number))
 
 
 def test_a_multistep_predictor_keeps_its_memory(x64, key):
     """Through diffrax's own loop: as a corrector that hardly moves leaves it alone."""
-    process, oracle = blur(), mixture(3)
-    exact = oracle.denoiser(process)
+    denoiser = mixture(3).denoiser(blur())
     x = jax.random.normal(key, (3,))
     pair = ss.PredictorCorrector(ss.Multistep(), ss.Langevin(1e-24))
     ends = []
     for solver in (pair, ss.Multistep()):
-        term = ss.reverse_sde(process, exact, noise_clock="flow", shape=(3,), key=key)
+        term = ss.reverse_sde(denoiser, clock="ode", shape=(3,), key=key)
         solution = diffrax.diffeqsolve(
             term, solver, 0.0, 1.0, 1 / 8, x, adjoint=diffrax.ForwardMode()
         )
@@ -157,14 +163,12 @@ def test_a_multistep_predictor_keeps_its_memory(x64, key):
     np.testing.assert_allclose(*ends, atol=1e-9)
 
 
-def test_mistakes_are_named(as_a_user, x64):
-    with pytest.raises(TypeError, match=r"for `predictor`.*AbstractReverseSolver"):
+def test_mistakes_are_named(as_a_user, x64, key):
+    with pytest.raises(TypeError, match=r"for `predictor`.*such as `Momentum"):
         ss.PredictorCorrector(diffrax.Euler(), ss.Langevin(0.1))  # pyright: ignore
     with pytest.raises(TypeError, match=r"for `corrector`.*Langevin\(snr="):
         ss.PredictorCorrector(ss.DDIM(), ss.Momentum())  # pyright: ignore
-    with pytest.raises(ValueError, match=r"at=0\.3"):
-        ss.PredictorCorrector(ss.DDIM(), ss.Langevin(0.1, at=0.3))
-    pair = ss.PredictorCorrector(ss.DDIM(), ss.Langevin(0.1))
-    silent = ss.probability_flow(shear(), denoiser)
-    with pytest.raises(ValueError, match="noise_clock='flow', key=key"):
-        pair.init(silent, 0.0, 0.1, jnp.ones(2), None)
+    pair = ss.PredictorCorrector(ss.DDIM(), ss.Langevin(0.1, at=0.3))
+    term = ss.reverse_sde(wavy(shear()), clock="ode", shape=(2,), key=key)
+    with pytest.raises(ValueError, match=r"at=0\.3.*leave `at` out"):
+        one_step(pair, term, jnp.ones(2), 0.0, 0.1)

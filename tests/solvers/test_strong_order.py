@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import softsde as ss
-from softsde.terms import PaperClock
 
 from ._cases import blur, gaussian_data, slope
 
@@ -18,36 +17,30 @@ FINEST = 256
 
 
 class SampledPath(diffrax.AbstractBrownianPath):
-    """A Brownian path known at the times at which the finest grid reads the clock."""
+    """A Brownian path known at the times of the finest grid."""
 
-    times: jnp.ndarray
     values: jnp.ndarray
     levy_area: type = diffrax.BrownianIncrement
 
     @property
     def t0(self):
-        return self.times[0]
+        return 0.0
 
     @property
     def t1(self):
-        return self.times[-1]
+        return 1.0
 
     def evaluate(self, t0, t1=None, left=True, use_levy=False):
-        at = lambda t: jax.vmap(jnp.interp, (None, None, 1))(t, self.times, self.values)
+        at = lambda s: self.values[jnp.round(s * FINEST).astype(int)]
         return at(t1) - at(t0)
 
 
 @eqx.filter_jit
-def ends(process, oracle, solver, steps, keys):
-    clock = PaperClock(process)
-    times = jax.vmap(clock)(jnp.arange(FINEST + 1) / FINEST)
-
+def ends(denoiser, solver, clock, steps, keys):
     def one(key):
-        normals = jax.random.normal(key, (FINEST, 3))
-        rises = jnp.sqrt(jnp.diff(times))[:, None] * normals
+        rises = jax.random.normal(key, (FINEST, 3)) / np.sqrt(FINEST)
         values = jnp.concatenate([jnp.zeros((1, 3)), jnp.cumsum(rises, axis=0)])
-        path = SampledPath(times, values)
-        term = ss.reverse_sde(process, oracle.denoiser(process), path=path)
+        term = ss.reverse_sde(denoiser, clock=clock, path=SampledPath(values))
 
         def body(i, carry):
             x, state = carry
@@ -63,18 +56,48 @@ def ends(process, oracle, solver, steps, keys):
 
 
 @pytest.mark.parametrize(
-    "solver",
-    [ss.Momentum(), ss.HeunMomentum(), ss.Multistep(), ss.Multistep(order=1)],
-    ids=["momentum", "heun", "multistep", "ddim"],
+    "solver, clock",
+    [
+        (ss.Momentum(), "sde"),
+        (ss.Momentum(), ss.clocks.Churn(3.0)),
+        (ss.Heun(), "sde"),
+        (ss.Heun("normalised"), "sde"),
+        (ss.Multistep(), "sde"),
+        (ss.Multistep(order=1), "sde"),
+        (diffrax.Euler(), "sde"),
+    ],
+    ids=[
+        "momentum",
+        "momentum-churn",
+        "heun",
+        "normalised heun",
+        "multistep",
+        "multistep 1",
+        "diffrax.Euler",
+    ],
 )
-def test_strong_order_1(x64, key, solver):
+def test_strong_order_1(x64, key, solver, clock):
     """By the root mean square distance of successive halvings, over 100 paths."""
-    process, oracle = blur(), gaussian_data()
+    denoiser = gaussian_data().denoiser(blur())
     keys = jax.random.split(key, 100)
     steps = (16, 32, 64, 128, 256)
-    drawn = [ends(process, oracle, solver, jnp.asarray(n), keys) for n in steps]
+    drawn = [ends(denoiser, solver, clock, jnp.asarray(n), keys) for n in steps]
     gaps = [np.sqrt(np.mean((a - b) ** 2)) for a, b in itertools.pairwise(drawn)]
     assert slope(steps[:-1], gaps) == pytest.approx(1, abs=0.15)
+
+
+def test_one_path_for_every_solver(x64, key):
+    """On the finest grid all solvers draw nearly the same sample, ours and diffrax's:
+    the path is the same object for all of them."""
+    denoiser = gaussian_data().denoiser(blur())
+    keys = jax.random.split(key, 100)
+    solvers = (diffrax.Euler(), ss.Momentum(), ss.Multistep())
+    drawn = [
+        np.asarray(ends(denoiser, s, "sde", jnp.asarray(256), keys)) for s in solvers
+    ]
+    spread = np.std(drawn[0], axis=0).min()
+    for end in drawn[1:]:
+        assert np.abs(end - drawn[0]).max() < 0.06 * spread
 
 
 @pytest.mark.slow
@@ -88,7 +111,7 @@ def test_strong_order_1(x64, key, solver):
     ids=["euler", "shark", "sra1"],
 )
 def test_strong_order_of_diffrax_solvers(x64, key, solver, order):
-    """In derivative form, on trees that know their Levy areas: 40 paths, as above.
+    """On trees that know their Levy areas: 40 paths, as above.
 
     Stochastic Runge-Kutta methods are of order 1.5, and of 2 where the drift is linear.
     """
@@ -100,9 +123,7 @@ def test_strong_order_of_diffrax_solvers(x64, key, solver, order):
             path = diffrax.VirtualBrownianTree(
                 0.0, 1.0, 2.0**-10, (3,), key, levy_area=diffrax.SpaceTimeLevyArea
             )
-            term = ss.reverse_sde(
-                process, oracle.denoiser(process), form="derivative", path=path
-            )
+            term = ss.reverse_sde(oracle.denoiser(process), path=path)
 
             def body(i, carry):
                 x, state = carry

@@ -1,6 +1,7 @@
 """The loop: what it logs, when it saves, how it stops, and how it goes on."""
 
 import math
+import shutil
 import signal
 import threading
 import time
@@ -93,14 +94,90 @@ def test_a_finished_run_is_left_alone(tmp_path):
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
 
 
-def test_a_crash_without_any_checkpoint(tmp_path):
-    """Lines of steps that nothing remembers are dropped."""
-    with pytest.raises(ZeroDivisionError):
-        fit(tmp_path, 9, checkpoint_every=None, callbacks=[(7, lambda *_: 1 // 0)])
-    assert [r["step"] for r in train.read_metrics(tmp_path / "metrics.jsonl")] == [3, 6]
-    assert_same_state(fit(tmp_path, 9).state, by_hand(9)[0])
-    rows = train.read_metrics(tmp_path / "metrics.jsonl")
-    assert [row["step"] for row in rows] == [3, 6, 9]
+class Failing:
+    """An iterator that fails after some batches: a crash that no one expects."""
+
+    def __init__(self, good):
+        self.good, self.data = good, iter(make_data())
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self.good == 0:
+            raise ZeroDivisionError
+        self.good -= 1
+        return next(self.data)
+
+    def get_state(self):
+        return self.data.get_state()
+
+    def set_state(self, state):
+        self.data.set_state(state)
+
+
+def test_a_crash_before_the_first_checkpoint(tmp_path):
+    """The run starts over by itself, and drops the lines of steps that are lost."""
+    for checkpoint_every in (None, 100, 4):
+        folder = tmp_path / str(checkpoint_every)
+        with pytest.raises(ZeroDivisionError):
+            fit(folder, 9, data=Failing(7), checkpoint_every=checkpoint_every)
+        rows = train.read_metrics(folder / "metrics.jsonl")
+        # The metrics are read two steps late.
+        assert [row["step"] for row in rows] == [3]
+        assert steps_in(folder) == ([4] if checkpoint_every == 4 else [])
+        result = fit(folder, 9, checkpoint_every=checkpoint_every)
+        assert_same_state(result.state, by_hand(9)[0])
+        rows = train.read_metrics(folder / "metrics.jsonl")
+        assert [row["step"] for row in rows] == [3, 6, 9]
+
+
+def remove_folder(folder):
+    shutil.rmtree(folder / "checkpoints")
+
+
+def empty_folder(folder):
+    """A copy by patterns that leave out the content of `checkpoints`."""
+    remove_folder(folder)
+    (folder / "checkpoints").mkdir()
+
+
+def remove_steps(folder):
+    """Somebody makes room on the disk."""
+    for path in (folder / "checkpoints").iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("lose", [remove_folder, empty_folder, remove_steps])
+def test_a_run_whose_checkpoints_are_lost_is_not_started_over(tmp_path, lose):
+    folder = tmp_path / "run"
+    whole = fit(folder, 9)
+    shutil.copytree(folder / "checkpoints", tmp_path / "backup")
+    lose(folder)
+    listing = sorted(folder.rglob("*"))
+    curve = (folder / "metrics.jsonl").read_bytes()
+
+    def no_step(state, batch):
+        pytest.fail("a step was made")
+
+    with pytest.raises(FileNotFoundError) as error:
+        fit(folder, 9, step=no_step)
+    message = str(error.value)
+    assert "metrics.jsonl goes up to step 9" in message
+    found = "is missing" if lose is remove_folder else "holds no checkpoint"
+    assert f"{folder / 'checkpoints'} {found}" in message
+    assert "delete metrics.jsonl or choose another folder" in message
+    # Nothing was touched by the attempt.
+    assert sorted(folder.rglob("*")) == listing
+    assert (folder / "metrics.jsonl").read_bytes() == curve
+
+    # Each of the two ways out that the message names.
+    shutil.copytree(tmp_path / "backup", folder / "checkpoints", dirs_exist_ok=True)
+    assert_same_state(fit(folder, 9, step=no_step).state, whole.state)
+    lose(folder)
+    (folder / "metrics.jsonl").unlink()
+    assert_same_state(fit(folder, 9).state, whole.state)
 
 
 # orbax's reader threads outlive the event loop of the read that failed.
@@ -121,7 +198,7 @@ def test_callbacks(tmp_path):
     seen = []
 
     def look(state, n):
-        # The state is that after step n, and what is saved by now is older.
+        # The state is that after step n.
         assert state.step == n
         seen.append((n, float(state.model.bias[0])))
 
@@ -131,6 +208,81 @@ def test_callbacks(tmp_path):
         bias = float(by_hand(n)[0].model.bias[0])
         expected.append(n if n % 5 == 0 else (n, bias))
     assert seen == expected
+
+
+class Failed(Exception):
+    """Raised by a callback of these tests."""
+
+
+@pytest.mark.parametrize("at, saved", [(6, [4, 6]), (8, [4, 8]), (10, [8, 10])])
+def test_a_callback_that_fails_costs_no_training(tmp_path, at, saved):
+    """Whether or not a checkpoint is due at its step, and at the last step too."""
+    seen = []
+
+    def draw(state, n):
+        # What is due at the same step is on the disk already.
+        assert n % 4 or (tmp_path / "checkpoints" / str(n) / "state").is_dir()
+        if n == at:
+            raise Failed("cannot draw five channels")
+
+    def look(state, n):
+        assert state.step == n
+        seen.append((n, float(state.model.bias[0])))
+
+    def no_step(state, batch):
+        pytest.fail("a step was made")
+
+    with pytest.raises(Failed, match="five channels") as error:
+        fit(tmp_path, 10, callbacks=[(2, draw)])
+    assert f"at step {at}, which is saved" in "".join(error.value.__notes__)
+    assert steps_in(tmp_path) == saved
+    # If it still fails, that shows at once.
+    with pytest.raises(Failed):
+        fit(tmp_path, 10, callbacks=[(2, draw)], step=no_step)
+    assert steps_in(tmp_path) == saved
+    # When it is mended, the call that failed is made, and the run goes on.
+    result = fit(tmp_path, 10, callbacks=[(2, look)])
+    assert_same_state(result.state, by_hand(10)[0])
+    calls = [n for n in (2, 4, 6, 8, 10) if n >= at]
+    assert seen == [(n, float(by_hand(n)[0].model.bias[0])) for n in calls]
+    rows = train.read_metrics(tmp_path / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [3, 6, 9]
+    # A finished run makes no call twice.
+    fit(tmp_path, 10, callbacks=[(2, no_step)], step=no_step)
+
+
+def test_a_callback_that_fails_and_is_given_up(tmp_path):
+    def draw(state, n):
+        raise Failed
+
+    with pytest.raises(Failed):
+        fit(tmp_path, 10, callbacks=[(5, draw)])
+    assert_same_state(fit(tmp_path, 10).state, by_hand(10)[0])
+
+
+def test_a_session_that_dies_within_a_callback(tmp_path):
+    """The checkpoint of the same step is there, and the call is made again."""
+    seen = []
+
+    def die(state, n):
+        if n == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, 10, callbacks=[(4, die)])
+    assert steps_in(tmp_path) == [4, 8]
+    fit(tmp_path, 10, callbacks=[(4, lambda state, n: seen.append(n))])
+    assert seen == [8]
+
+
+def test_a_callback_that_spoils_the_state_is_still_what_is_reported(tmp_path):
+    def spoil(state, n):
+        state.model.weight.delete()
+        raise Failed
+
+    with pytest.raises(Failed):
+        fit(tmp_path, 10, callbacks=[(6, spoil)])
+    assert steps_in(tmp_path) == [4]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -231,6 +231,58 @@ def test_optimisers_of_optax_do_as_well():
     assert metrics.keys() == {"loss", "grad_norm"}
 
 
+class Perceptron(eqx.Module):
+    """A network of `equinox.nn`, with a function among its leaves, on a batch."""
+
+    network: eqx.nn.MLP
+
+    def __call__(self, x):
+        return jax.vmap(self.network)(x)
+
+
+def tree_of_arrays(dtype):
+    model = make_model(dtype)
+    return {"layers": [model.weight, (model.bias, None)], "scale": 2.0}
+
+
+def loss_of_a_tree(model, batch, *, key):
+    weight, (bias, _) = model["layers"]
+    return noiseless_loss(Linear(weight * model["scale"], bias), batch, key=key)
+
+
+def equinox_network(dtype):
+    return Perceptron(eqx.nn.MLP(5, 2, 7, 1, dtype=dtype, key=jax.random.key(3)))
+
+
+@pytest.mark.parametrize(
+    "make, loss",
+    [(equinox_network, noiseless_loss), (tree_of_arrays, loss_of_a_tree)],
+    ids=["equinox.nn", "tree of arrays"],
+)
+def test_any_tree_of_arrays_is_a_model(x64, make, loss):
+    """Against the same descent by hand, on the arrays alone."""
+    import optax
+
+    model, optimiser = make(np.float64), optax.sgd(0.1)
+    state = train.TrainState.create(model, optimiser, key=jax.random.key(0))
+    step = train.make_train_step(loss, optimiser, ema_decay=0.0)
+    arrays, rest = eqx.partition(model, eqx.is_inexact_array)
+
+    def on_arrays(arrays, batch):
+        return loss(eqx.combine(arrays, rest), batch, key=None)[0]
+
+    batch = {"x": INPUTS[:8], "y": OUTPUTS[:8]}
+    for _ in range(3):
+        state, _ = step(state, batch)
+        gradient = jax.grad(on_arrays)(arrays, batch)
+        arrays = jax.tree.map(lambda x, g: x - 0.1 * g, arrays, gradient)
+    for trained in (state.model, state.ema):
+        found, kept = eqx.partition(trained, eqx.is_inexact_array)
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(arrays), strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-13)
+        assert eqx.tree_equal(kept, rest)
+
+
 def test_equal_runs_are_equal_to_the_last_bit():
     def run():
         state, data = make_state(), iter(make_data())

@@ -1,4 +1,4 @@
-"""A mask that grows from the centre, or from the border: the paper's masking."""
+"""The paper's mask: sharp, growing from the centre or from the border."""
 
 from typing import Literal
 
@@ -7,20 +7,30 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._types import ScalarLike
-from ._bases import check_sample_shape
-from ._diagonal import AbstractDiagonalCorruption
-from ._pixel_order import check_grow, kept, mask_structure, ranks_from_centre
-from ._structure import Structure
+from ._machinery import (
+    AbstractDiagonalCorruption,
+    Structure,
+    check_grow,
+    check_sample_shape,
+    kept,
+    mask_structure,
+    ranks_from_centre,
+)
 
 
 class CenterMask(AbstractDiagonalCorruption):
     r"""Zeroes a fraction $\theta$ of the pixels, nearest to the centre first.
 
     All pixels are put in order by their distance from the centre, those at equal
-    distance in row-major order; at the level $\theta$ the first
+    distance in row-major order. At the level $\theta$ the first
     $\operatorname{round}(\theta n)$ of $n$ are zero in every channel. Masks are nested:
-    what is gone stays gone at higher levels. $C(\theta)$ jumps pixel by pixel, so it
-    has no derivative in $\theta$; [`softsde.corruptions.SoftMask`][] has one.
+    a pixel that is gone stays gone at higher levels.
+
+    $C(\theta)$ jumps pixel by pixel, so it has no derivative in $\theta$. Sampling
+    across a jump is not exact, even with the exact denoiser and many steps:
+    [a jump halves the spread](../corruptions.md#jumps).
+    [`softsde.corruptions.SoftMask`][] has a derivative, and sampling it is exact in the
+    limit of many steps.
 
     !!! example
 

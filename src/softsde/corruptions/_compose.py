@@ -6,21 +6,27 @@ import operator
 from jaxtyping import Array, Float
 
 from .._types import Sample, ScalarLike
-from ._base import AbstractCorruption
-from ._combination import AbstractCombination, check_members
-from ._structure import Structure, common_structure
+from ._machinery import (
+    AbstractCombination,
+    AbstractCorruption,
+    Structure,
+    check_members,
+    common_structure,
+)
 
 
 class Compose(AbstractCombination):
     r"""Corruptions one after the other, $C(\theta) = C_n(\theta) \cdots C_1(\theta)$.
 
-    The first one given acts first, and all get the same level; wrap those that count
-    differently in [`softsde.corruptions.Relevel`][]. When all are diagonal in one basis
-    their eigenvalues multiply, and the product costs one transform there and back.
+    The first one given acts first. All get the same level; wrap a member in
+    [`softsde.corruptions.Relevel`][] to give it a level of its own. If all members are
+    diagonal in one basis, their eigenvalues multiply and the product costs one
+    transform there and back.
 
     It promises what follows from the promises of its members. A product of symmetric
-    operators is symmetric, and of positive ones positive, only when they commute: when
-    they share a basis, or all but one are multiples of the identity.
+    (or positive) operators is symmetric (or positive) only if they commute. They are
+    known to commute if they share a basis, or if all but one are multiples of the
+    identity.
 
     !!! example
 
@@ -35,15 +41,15 @@ class Compose(AbstractCombination):
 
     members: tuple[AbstractCorruption, ...]
 
-    def __init__(self, *corruptions: AbstractCorruption):
+    def __init__(self, *members: AbstractCorruption):
         """**Arguments:**
 
-        - `corruptions`: the members, in the order in which they act; at least one.
+        - `members`: the corruptions, in the order in which they act; at least one.
 
-        **Raises:** `ValueError` for none, or for members that share no range of levels;
-        `TypeError` for what is not a corruption.
+        **Raises:** `ValueError` for none, or for members that share no range of levels
+        or were made for different shapes; `TypeError` for anything but corruptions.
         """
-        self.members = check_members("Compose", corruptions)
+        self.members = check_members("Compose", members)
 
     @property
     def structure(self) -> Structure:

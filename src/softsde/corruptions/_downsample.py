@@ -1,4 +1,4 @@
-"""Fewer, larger pixels: down-sampling by means, shown at the original size."""
+"""Fewer, larger pixels: down-sampling by means, at the original size."""
 
 import functools
 import itertools
@@ -10,16 +10,21 @@ from jax import lax
 
 from .._checks import check_shape
 from .._types import Sample, ScalarLike
-from ._base import AbstractCorruption, working_dtype
-from ._bases import check_sample_shape, multiply_along, spatial_axes
-from ._structure import Structure
+from ._machinery import (
+    AbstractCorruption,
+    Structure,
+    check_sample_shape,
+    multiply_along,
+    spatial_axes,
+    working_dtype,
+)
 
 
 def _block_means(x: Sample, factor: int) -> Sample:
-    """Each block of `factor` pixels a side replaced by its mean."""
+    """`x` with each block of `factor` pixels a side replaced by its mean."""
     for axis in spatial_axes(x.shape):
-        # Down and up again rather than by the whole projection, of which most is zero.
-        # The mean as a product: XLA reduces over short blocks one number at a time.
+        # Down and up again: most entries of the whole projection are zero. The mean is
+        # a product because XLA reduces over short blocks one number at a time.
         size = x.shape[axis]
         block = np.arange(size) // factor
         down = (np.arange(size // factor)[:, None] == block[None, :]) / factor
@@ -33,11 +38,13 @@ class Downsample(AbstractCorruption):
     r"""Replaces each block of $f \times f$ pixels by its mean, $f$ the factor.
 
     The level is the side of a block in pixels, $\theta \ge 1$: $f$ is the largest of
-    `factors` that does not exceed it. So a level schedule may run smoothly, geometric
-    say, while $C(\theta)$ jumps at each factor. $C(\theta)$ is the orthogonal
-    projection onto images that are constant on blocks: what down-sampling keeps, at the
-    original size. That is pixelation too, which is not another corruption but another
-    name for this one. Levels commute when each factor divides the next.
+    `factors` that does not exceed it. A level schedule may run smoothly, e.g. in
+    geometric progression; $C(\theta)$ jumps at each factor. $C(\theta)$ is the
+    orthogonal projection onto images that are constant on blocks, also called
+    pixelation. Levels commute if each factor divides the next.
+
+    Sampling across a jump is not exact, even with the exact denoiser and many steps:
+    [a jump halves the spread](../corruptions.md#jumps).
 
     !!! example
 
@@ -56,7 +63,7 @@ class Downsample(AbstractCorruption):
         - `shape`: of one sample: `(height, width, channels)`, `(height, width)` or
             `(dim,)`.
         - `factors`: increasing, from 1, each a divisor of height and width. By default
-            the powers of two that are.
+            all powers of two that divide both.
 
         **Raises:** `ValueError` for another shape or other factors.
         """
@@ -98,7 +105,7 @@ class Downsample(AbstractCorruption):
         check_shape("Downsample", self.shape, x.shape)
         self.check_level(theta)
         theta = jnp.asarray(theta, working_dtype(x))
-        # A level that a schedule brings to 4 but for a rounding is 4.
+        # A level that is 4 up to an error of rounding counts as 4.
         reached = jnp.asarray(self.factors, theta.dtype) <= theta * (1 + 1e-5)
         index = jnp.maximum(jnp.sum(reached) - 1, 0)
         means = [functools.partial(_block_means, factor=f) for f in self.factors]

@@ -1,18 +1,17 @@
-"""Fading to zero, with a level that counts how far: what a cold diffusion fades by."""
+"""Fading to zero, with a level that says how far."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._types import ScalarLike
-from ._diagonal import AbstractDiagonalCorruption
-from ._structure import Structure
+from ._machinery import AbstractDiagonalCorruption, Structure
 
 
 class Fade(AbstractDiagonalCorruption):
     r"""$C(\theta) = (1 - \theta) I$: clean at 0, all zero at 1.
 
-    It is [`softsde.corruptions.Scale`][] by another count: there the level is the
-    factor that is left.
+    It is [`softsde.corruptions.Scale`][] with another meaning of the level: there the
+    level is the factor that is left.
     """
 
     @property

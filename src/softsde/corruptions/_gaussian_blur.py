@@ -1,13 +1,13 @@
 r"""Gaussian blur by a truncated kernel: the paper's corruption (its Appendix G).
 
 The kernel over a square window, normalised over the *whole* window, is the outer
-product of its normalised one-dimensional kernel with itself. So the blur of an image
-$X$ is exactly $A_\theta X A_\theta^\top$, with $A_\theta$ the matrix of the
-one-dimensional filter including its border rule: two small matrix products in place of
-a convolution with a 161 x 161 window.
+product of the normalised one-dimensional kernel with itself. So the blur of an image
+$X$ is exactly $A_\theta X A_\theta^\top$, where $A_\theta$ is the matrix of the
+one-dimensional filter with its border rule. Two small matrix products replace a
+convolution with a 161 x 161 window.
 
-Each border rule writes the signal outside as copies of the signal inside, so each entry
-of $A_\theta$ is a sum of kernel values over the places where a pixel's copies lie. The
+Each border rule continues the signal outside by copies of the signal inside. So each
+entry of $A_\theta$ is a sum of kernel values over the places of a pixel's copies. The
 distances to those places are integers, known when the corruption is made.
 """
 
@@ -20,9 +20,14 @@ from jaxtyping import Array, Float
 
 from .._checks import check_shape
 from .._types import Sample, ScalarLike
-from ._base import AbstractCorruption, working_dtype
-from ._bases import check_sample_shape, multiply_along, spatial_axes
-from ._structure import Structure
+from ._machinery import (
+    AbstractCorruption,
+    Structure,
+    check_sample_shape,
+    multiply_along,
+    spatial_axes,
+    working_dtype,
+)
 
 Padding = Literal["zero", "reflect", "symmetric", "periodic"]
 
@@ -32,9 +37,9 @@ _SHARP = 0.02
 
 
 def _copies(size: int, half_size: int, padding: Padding) -> np.ndarray:
-    """Places `(copies, size)` at which each pixel stands in the padded signal.
+    """The places `(copies, size)` of each pixel in the padded signal.
 
-    A copy that does not exist is put out of the kernel's reach.
+    A copy that does not exist gets a place that the kernel cannot reach.
     """
     place = np.arange(size)
     if padding == "zero":
@@ -50,7 +55,7 @@ def _copies(size: int, half_size: int, padding: Padding) -> np.ndarray:
         return place + shifts
     if padding == "symmetric":
         return np.concatenate([place + shifts, -1 - place + shifts])
-    # The two edge pixels are their own mirror images: count those copies once.
+    # The two edge pixels are their own mirror images; their copies must count once.
     mirrored = -place + shifts
     unreachable = 10 * (half_size + size)
     mirrored[:, [0, -1]] = unreachable
@@ -62,11 +67,11 @@ class GaussianBlur(AbstractCorruption):
 
     $(C(\theta) x)_{ij} = \sum_{|k|, |l| \le h} w_k w_l\, x_{i+k,\, j+l}$ with
     $w_k \propto e^{-k^2 / 2\theta^2}$, $\sum_{|k| \le h} w_k = 1$, computed exactly as
-    $A_\theta X A_\theta^\top$. The paper's blur (its Appendix G) pads by zero: the
+    $A_\theta X A_\theta^\top$. The paper's blur (its Appendix G) pads with zeros: the
     picture darkens towards its border as it blurs.
 
-    The family is symmetric for every padding but `"reflect"`, and commutes across
-    levels for `"periodic"` and `"symmetric"` (for `"zero"` only nearly).
+    The family is symmetric for every padding except `"reflect"`. Its levels commute for
+    `"periodic"` and `"symmetric"`, and nearly for `"zero"`.
 
     !!! example
 
@@ -97,9 +102,9 @@ class GaussianBlur(AbstractCorruption):
             `(dim,)`, which is blurred along its one axis.
         - `half_size`: the window reaches this many pixels to each side. By default
             `32` up to 32 pixels and `80` above: the paper's values.
-        - `padding`: the signal outside the image. `"zero"` (the paper's), or the
-            modes of `numpy.pad`: `"reflect"` (edge not repeated), `"symmetric"`
-            (edge repeated), and `"periodic"` (its `"wrap"`).
+        - `padding`: the signal outside the image. `"zero"` is the paper's. The others
+            are modes of `numpy.pad`: `"reflect"` (edge not repeated), `"symmetric"`
+            (edge repeated), and `"periodic"` (there `"wrap"`).
 
         **Raises:** `ValueError` for another number of axes, an empty window or an
         unknown padding.
@@ -139,7 +144,7 @@ class GaussianBlur(AbstractCorruption):
 
         copies = _copies(size, self.half_size, self.padding)
         distance = copies[:, None, :] - np.arange(size)[None, :, None]
-        # (copies, to, from): only copies within the window's reach of some pixel.
+        # (copies, to, from), with only the copies that the window of a pixel reaches.
         distance = distance[(np.abs(distance) <= self.half_size).any(axis=(1, 2))]
         inside = np.abs(distance) <= self.half_size
         weights = jnp.where(inside, kernel(np.where(inside, distance, 0)), 0)
@@ -148,7 +153,7 @@ class GaussianBlur(AbstractCorruption):
 
     @property
     def structure(self) -> Structure:
-        # Not positive: a kernel that is cut off has a spectrum with negative ripples.
+        # Not positive: the spectrum of a truncated kernel has negative ripples.
         return Structure(
             symmetric=self.padding != "reflect",
             commuting=self.padding in ("symmetric", "periodic"),
@@ -159,17 +164,11 @@ class GaussianBlur(AbstractCorruption):
         )
 
     def apply(self, theta: ScalarLike, x: Sample) -> Sample:
-        return self._filter(theta, x, transpose=False)
-
-    def adjoint(self, theta: ScalarLike, x: Sample) -> Sample:
-        return self._filter(theta, x, transpose=True)
-
-    def _filter(self, theta: ScalarLike, x: Sample, *, transpose: bool) -> Sample:
         check_shape("GaussianBlur", self.shape, x.shape)
         self.check_level(theta)
         theta = jnp.asarray(theta, working_dtype(x))
         y = x.astype(theta.dtype)
         for axis in spatial_axes(self.shape):
             matrix = self.matrix(theta, self.shape[axis])
-            y = multiply_along(matrix, y, axis, transpose=transpose)
+            y = multiply_along(matrix, y, axis)
         return y.astype(x.dtype)

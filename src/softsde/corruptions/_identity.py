@@ -1,15 +1,14 @@
-"""The corruption that leaves the sample alone: the classic, noise-only diffusions."""
+"""The corruption that changes nothing, for the classic diffusions of noise only."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._types import Sample, ScalarLike
-from ._diagonal import AbstractDiagonalCorruption
-from ._structure import Structure
+from ._machinery import AbstractDiagonalCorruption, Structure
 
 
 class Identity(AbstractDiagonalCorruption):
-    r"""$C(\theta) = I$: with it a process corrupts by noise alone (VE, NCSN)."""
+    r"""$C(\theta) = I$: a process with it corrupts by noise alone (VE, NCSN)."""
 
     @property
     def structure(self) -> Structure:

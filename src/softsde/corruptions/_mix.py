@@ -2,6 +2,7 @@
 
 import functools
 import operator
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,17 +10,22 @@ from jaxtyping import Array, Float
 
 from .._checks import concrete
 from .._types import Sample, ScalarLike
-from ._base import AbstractCorruption, working_dtype
-from ._combination import AbstractCombination, check_members
-from ._structure import Structure, common_structure
+from ._machinery import (
+    AbstractCombination,
+    AbstractCorruption,
+    Structure,
+    check_members,
+    common_structure,
+    working_dtype,
+)
 
 
 class Mix(AbstractCombination):
     r"""A convex combination, $C(\theta) = \sum_i w_i\, C_i(\theta)$.
 
-    All members get the same level; wrap those that count differently in
-    [`softsde.corruptions.Relevel`][]. Symmetric members make a symmetric mixture and
-    positive ones a positive; when all are diagonal in one basis their eigenvalues mix.
+    All members get the same level; wrap a member in [`softsde.corruptions.Relevel`][]
+    to give it a level of its own. The mixture is symmetric (or positive) if all members
+    are. If all members are diagonal in one basis, their eigenvalues mix.
 
     !!! example
 
@@ -37,20 +43,23 @@ class Mix(AbstractCombination):
     members: tuple[AbstractCorruption, ...]
     weights: Float[Array, " members"]
 
-    def __init__(self, *corruptions: AbstractCorruption, weights):
+    def __init__(self, *members: AbstractCorruption, weights: Any):
         """**Arguments:**
 
-        - `corruptions`: the members; at least one.
-        - `weights`: one a member, non-negative, with the sum 1.
+        - `members`: the corruptions; at least one.
+        - `weights`: one for each member, not negative, with the sum 1.
 
-        **Raises:** `ValueError` for no members, members that share no range of levels,
-        or other weights; `TypeError` for what is not a corruption.
+        **Raises:** `ValueError` for no members, members that share no range of levels
+        or were made for different shapes, or other weights; `TypeError` for anything
+        but corruptions.
         """
-        self.members = check_members("Mix", corruptions)
-        self.weights = jnp.asarray(weights, jnp.result_type(float))
-        if self.weights.shape != (len(corruptions),):
+        self.members = check_members("Mix", members)
+        weights = jnp.asarray(weights)
+        floating = jnp.issubdtype(weights.dtype, jnp.floating)
+        self.weights = weights if floating else weights.astype(jnp.result_type(float))
+        if self.weights.shape != (len(members),):
             raise ValueError(
-                f"`Mix` got {len(corruptions)} corruptions and `weights` of shape "
+                f"`Mix` got {len(members)} corruptions and `weights` of shape "
                 f"{self.weights.shape}; expected one weight each."
             )
         known = concrete(self.weights)

@@ -1,4 +1,4 @@
-"""Blur along a line: a camera that moves while it looks."""
+"""Blur along a line, as from a camera that moves during the exposure."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -6,21 +6,25 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._types import Scalar, ScalarLike
-from ._bases import check_sample_shape, frequencies
-from ._diagonal import AbstractDiagonalCorruption
-from ._structure import Structure
+from ._machinery import (
+    AbstractDiagonalCorruption,
+    Structure,
+    check_sample_shape,
+    frequencies,
+)
 
 
 class MotionBlur(AbstractDiagonalCorruption):
     r"""The mean over a line of $\theta$ pixels, centred at each pixel.
 
     $(C(\theta) x)(p) = \frac1\theta \int_{-\theta/2}^{\theta/2} x(p + s u)\,
-    \mathrm{d}s$ with $u$ the direction of the line and $x$ continued between pixels and
-    beyond the edges, periodically, by its Fourier series. So the kernel is free of
-    aliasing, smooth in $\theta$, the identity at 0, and diagonal in the Fourier basis,
-    where wave $\omega$ is multiplied by $\operatorname{sinc}(\theta\, \omega \cdot u /
-    2)$, $\operatorname{sinc}(a) = \sin(a) / a$. That is negative for some waves: the
-    family is symmetric, but not positive.
+    \mathrm{d}s$ with $u$ the direction of the line. The Fourier series of $x$ continues
+    it between pixels and, periodically, beyond the edges. So the operator has no
+    aliasing, is smooth in $\theta$ and is the identity at 0. It is diagonal in the
+    Fourier basis, where it multiplies the wave $\omega$ by
+    $\operatorname{sinc}(\theta\, \omega \cdot u / 2)$ with
+    $\operatorname{sinc}(a) = \sin(a) / a$. That is negative for some waves, so the
+    family is symmetric but not positive.
 
     !!! example
 
@@ -40,7 +44,7 @@ class MotionBlur(AbstractDiagonalCorruption):
         - `angle`: of the line in degrees, counter-clockwise from the horizontal, as
             the image is seen with its first row on top. It may be traced.
 
-        **Raises:** `ValueError` for what is not an image.
+        **Raises:** `ValueError` for a shape that is not of an image.
         """
         self.shape = check_sample_shape("MotionBlur", shape)
         if len(shape) < 2:
@@ -48,7 +52,8 @@ class MotionBlur(AbstractDiagonalCorruption):
                 f"`MotionBlur` got `shape={shape}`; expected (height, width, channels) "
                 "or (height, width). Along one axis, use `SpectralFilter`."
             )
-        self.angle = angle if isinstance(angle, float) else jnp.asarray(angle)
+        is_number = isinstance(angle, int | float)
+        self.angle = float(angle) if is_number else jnp.asarray(angle)
 
     @property
     def structure(self) -> Structure:
@@ -69,11 +74,11 @@ class MotionBlur(AbstractDiagonalCorruption):
             along = jnp.cos(angle) * jnp.asarray(columns, theta.dtype)
             # Rows count downwards.
             along = along - jnp.sin(angle) * jnp.asarray(rows, theta.dtype)
-            # jnp.sinc takes its argument in units of pi, and knows its limit at 0.
+            # jnp.sinc takes its argument in units of pi, and is 1 at 0.
             return jnp.sinc(theta * along * (0.5 / np.pi))
 
-        # Half of the highest wave of an even axis runs each way: of its two signs, the
-        # mean, which is what a real image makes of it.
+        # The highest wave of an even axis stands for two waves, one of each sign, with
+        # half of the amplitude each: a real image is multiplied by the mean.
         mirrored = [np.where(w == -np.pi, np.pi, w) for w in (rows, columns)]
         values = 0.5 * (response(rows, columns) + response(*mirrored))
         return jnp.broadcast_to(values, self.shape)

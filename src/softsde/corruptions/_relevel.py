@@ -1,4 +1,4 @@
-"""A corruption with its levels counted in another way."""
+"""A corruption at a level that is a function of the level."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,16 +7,15 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._callables import as_pytree
 from .._types import Sample, ScalarLike
-from ._base import AbstractCorruption
-from ._callables import as_pytree
-from ._structure import Range, Structure
+from ._machinery import AbstractCorruption, Range, Structure
 
 
 class Relevel(AbstractCorruption):
     r"""$C(\theta) = C'(m(\theta))$: another corruption at a level of its own.
 
-    For the members of [`softsde.corruptions.Compose`][] and
+    Use it for members of [`softsde.corruptions.Compose`][] and
     [`softsde.corruptions.Mix`][], which all get the same level.
 
     !!! example
@@ -49,11 +48,11 @@ class Relevel(AbstractCorruption):
         """**Arguments:**
 
         - `corruption`: the family $C'$.
-        - `level_map`: the function $m$ of a scalar level, into the range of levels of
-            `corruption`; a constant function fixes the operator. A function, or an
-            Equinox module such as a schedule.
+        - `level_map`: the map $m$ from a scalar level into the range of levels of
+            `corruption`: a function, or an Equinox module such as a schedule. A
+            constant function fixes the operator.
         - `differentiable`, `level_range`, `identity_level`: promises about the family
-            by its new levels, as in [`softsde.corruptions.Structure`][]. A corruption
+            in its new levels, as in [`softsde.corruptions.Structure`][]. A corruption
             that jumps still jumps.
         """
         self.corruption = corruption

@@ -1,19 +1,18 @@
-"""The corruption that fades the whole sample: what VP, subVP and flow matching use."""
+"""Multiplication by the level: the corruption of VP, subVP and flow matching."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._types import ScalarLike
-from ._diagonal import AbstractDiagonalCorruption
-from ._structure import Structure
+from ._machinery import AbstractDiagonalCorruption, Structure
 
 
 class Scale(AbstractDiagonalCorruption):
-    r"""$C(\theta) = \theta I$: the level is the factor itself, 1 on clean samples.
+    r"""$C(\theta) = \theta I$: the level is the factor itself, 1 for clean samples.
 
-    With a level schedule that falls from 1, such as the VP one, a process is the
+    With a level schedule that falls from 1, such as that of VP, a process is the
     classic $x_t = \alpha_t x_0 + \sigma_t \eta$. [`softsde.corruptions.Fade`][] is the
-    same family counted from 0.
+    same family with a level that grows from 0.
     """
 
     @property

@@ -9,17 +9,21 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._types import ScalarLike
-from ._bases import check_sample_shape
-from ._diagonal import AbstractDiagonalCorruption
-from ._pixel_order import check_grow, mask_structure, squared_distances
-from ._structure import Structure
+from ._machinery import (
+    AbstractDiagonalCorruption,
+    Structure,
+    check_grow,
+    check_sample_shape,
+    mask_structure,
+    squared_distances,
+)
 
 
 @functools.lru_cache(maxsize=32)
 def _places(shape: tuple[int, ...], grow: str) -> np.ndarray:
-    """The fraction of pixels covered before each one; half of those that tie with it.
+    """The fraction of pixels covered before each one, and half of those that tie.
 
-    Unlike a rank it is alike for pixels at equal distance, so the mask is symmetric.
+    Unlike a rank it is the same for pixels at equal distance, so the mask is symmetric.
     """
     distances = squared_distances(shape)
     if grow == "border":
@@ -33,11 +37,14 @@ class SoftMask(AbstractDiagonalCorruption):
     r"""[`softsde.corruptions.CenterMask`][] with an edge that is a smooth step.
 
     Let $u \in (0, 1)$ be the place of a pixel in the order from the centre: the
-    fraction of pixels that are nearer. It is multiplied by
-    $S\big(1 + (u - e) / w\big)$, where $e = (1 + w)\,\theta$ is where the edge ends,
-    $w$ its width as a fraction of the pixels, and $S(a) = 6a^5 - 15a^4 + 10a^3$ the
-    step from 0 to 1 with two continuous derivatives. $C(0) = I$ and $C(1) = 0$ exactly.
-    In between $\theta$ is, nearly, the fraction masked.
+    fraction of pixels that are nearer. The pixel is multiplied by
+    $S\big(1 + (u - e) / w\big)$, where the edge ends at $e = (1 + w)\,\theta$, $w$ is
+    its width as a fraction of the pixels, and $S(a) = 6a^5 - 15a^4 + 10a^3$ is the step
+    from 0 to 1 with two continuous derivatives. $C(0) = I$ and $C(1) = 0$ exactly; in
+    between, $\theta$ is nearly the fraction masked.
+
+    Each pixel fades before it is gone. So sampling is exact in the limit of many steps;
+    with a mask that jumps, [the spread is halved](../corruptions.md#jumps).
 
     !!! example
 

@@ -1,4 +1,4 @@
-"""Any real response to frequency: all blurs that do not depend on direction."""
+"""Any real response to frequency that does not depend on direction."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -8,22 +8,27 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._callables import as_pytree
 from .._checks import concrete
 from .._types import ScalarLike
-from ._bases import check_basis, check_sample_shape, squared_frequencies
-from ._callables import as_pytree
-from ._diagonal import AbstractDiagonalCorruption
-from ._structure import Range, Structure
+from ._machinery import (
+    AbstractDiagonalCorruption,
+    Range,
+    Structure,
+    check_basis,
+    check_sample_shape,
+    squared_frequencies,
+)
 
 
 class SpectralFilter(AbstractDiagonalCorruption):
     r"""Multiplies each frequency by a transfer function $H(\theta, \omega^2)$.
 
     $C(\theta) = Q^\top \operatorname{diag}(H(\theta, \omega^2))\, Q$ over the spatial
-    axes, alike in every channel. $\omega^2$ is the squared angular frequency in
-    radians a pixel: of the cosines $\omega_k = \pi k / n$ in the basis `"dct"` and of
-    the waves $\omega_k = 2 \pi k / n$, $|\omega_k| \le \pi$, in the basis `"fourier"`;
-    those of the two axes of an image add up.
+    axes, the same in every channel. $\omega^2$ is the squared angular frequency in
+    radians a pixel, summed over the axes. Along one axis $\omega_k = \pi k / n$ for the
+    cosines of the basis `"dct"`, and $\omega_k = 2 \pi k / n$, $|\omega_k| \le \pi$,
+    for the waves of the basis `"fourier"`.
 
     !!! example
 
@@ -65,12 +70,12 @@ class SpectralFilter(AbstractDiagonalCorruption):
         - `transfer`: `transfer(theta, squared) -> array` shaped like `squared`, real;
             a function, or an Equinox module with parameters.
         - `basis`: `"dct"` for insulated edges, `"fourier"` for periodic ones.
-        - `nonnegative`: promise that `transfer` is, which makes the family positive
-            semi-definite.
+        - `nonnegative`: promise that `transfer` is never negative. The family is then
+            positive semi-definite.
         - `differentiable`, `level_range`, `identity_level`: the promises of
             [`softsde.corruptions.Structure`][].
 
-        **Raises:** `ValueError` for an unknown basis, a `transfer` whose values are of
+        **Raises:** `ValueError` for an unknown basis, a `transfer` whose values have
         another shape, or an `identity_level` at which they are not 1.
         """
         self.shape = check_sample_shape("SpectralFilter", shape)

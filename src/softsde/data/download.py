@@ -16,12 +16,12 @@ import tarfile
 import tempfile
 import urllib.request
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
+from .._files import atomically
 from . import _named
 
 _CHUNK = 1 << 16
@@ -150,7 +150,7 @@ def _fetch(mirrors: Sequence[str], target: Path, digest: str, progress: bool) ->
         try:
             with (
                 urllib.request.urlopen(url, timeout=_TIMEOUT) as response,
-                _atomic(target) as file,
+                atomically(target) as file,
             ):
                 size = response.headers.get("Content-Length")
                 with tqdm(
@@ -187,28 +187,11 @@ def _unpack(archive: Path, wanted: Sequence[str], folder: Path) -> None:
             if name in lacking and member.isfile():
                 content = tar.extractfile(member)
                 assert content is not None
-                with content, _atomic(folder / name) as file:
+                with content, atomically(folder / name) as file:
                     shutil.copyfileobj(content, file)
                 lacking.remove(name)
     if lacking:
         raise OSError(f"{archive.name} holds no {', '.join(sorted(lacking))}.")
-
-
-@contextmanager
-def _atomic(target: Path):
-    """A file that becomes `target` when the block ends well, and else never was."""
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        # Temporary files are private; data sets are for everyone on the machine.
-        os.chmod(name, 0o644)
-        os.replace(name, target)
-    except BaseException:
-        os.unlink(name)
-        raise
 
 
 def _sha256(path: Path) -> str:

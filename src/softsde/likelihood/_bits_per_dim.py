@@ -1,23 +1,23 @@
 """`bits_per_dim`: what an image of bytes costs to write down under the model."""
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .._priors import AbstractPrior
-from .._types import DenoiserFn, Key, Sample, Scalar
-from ..processes import Process
+from .._types import Key, Sample, Scalar
+from ..denoisers import AbstractDenoiser
+from ..sampling import AbstractPrior
 from ._dequantise import cell_width, dequantise as _dequantise
-from ._divergence import AbstractDivergence, ExactDivergence, make_divergence
+from ._divergence import Divergence, ExactDivergence, make_divergence
 from ._log_likelihood import log_likelihood
 
 
 class BitsPerDim(eqx.Module):
-    """What `bits_per_dim` found; less is better."""
+    """The result of `bits_per_dim`; less is better."""
 
     #: Bits a dimension by the mean of the log densities: on average over the draws an
     #: upper bound.
@@ -32,8 +32,7 @@ class BitsPerDim(eqx.Module):
 
 
 def bits_per_dim(
-    process: Process,
-    denoiser: DenoiserFn,
+    denoiser: AbstractDenoiser,
     image: Sample,
     *,
     prior: AbstractPrior,
@@ -41,7 +40,7 @@ def bits_per_dim(
     data_range: tuple[float, float] = (0.0, 1.0),
     dequantise: bool = True,
     num_draws: int = 1,
-    divergence: Literal["exact", "hutchinson"] | AbstractDivergence = "exact",
+    divergence: Divergence = "auto",
     key: Key,
     **options: Any,
 ) -> BitsPerDim:
@@ -56,7 +55,7 @@ def bits_per_dim(
 
     **Arguments:**
 
-    - `process`, `denoiser`, `prior`: as in [`softsde.log_likelihood`][].
+    - `denoiser`, `prior`: as in [`softsde.log_likelihood`][].
     - `image`: one image with values on the grid; map over more with `jax.vmap`, with a
         key each.
     - `levels`: $L$, how many values a component can take: 256 for bytes.
@@ -80,7 +79,6 @@ def bits_per_dim(
         prior = ss.GaussianPrior.fit(process, images)
         image = jnp.round(255 * image) / 255
         found = ss.bits_per_dim(
-            process,
             denoiser,
             image,
             prior=prior,
@@ -104,7 +102,7 @@ def bits_per_dim(
             f"`bits_per_dim` got `num_draws={num_draws}` with `dequantise="
             f"{dequantise}`; expected at least 1, and 1 for an image as it is."
         )
-    trace = make_divergence(divergence)
+    trace = make_divergence(divergence, image.size)
 
     def one(key):
         draw_key, probe_key = jax.random.split(key)
@@ -112,7 +110,6 @@ def bits_per_dim(
         if dequantise:
             x = _dequantise(image, levels=levels, data_range=data_range, key=draw_key)
         found = log_likelihood(
-            process,
             denoiser,
             x,
             prior=prior,

@@ -130,20 +130,28 @@ class HutchinsonDivergence(AbstractDivergence):
         return value, jnp.mean(quadratic)
 
 
-def make_divergence(divergence: str | AbstractDivergence) -> AbstractDivergence:
-    """The divergence that a user names.
+Divergence: TypeAlias = Literal["auto", "exact", "hutchinson"] | AbstractDivergence
+
+#: Up to so many components the trace itself costs little.
+EXACT_UP_TO = 64
+
+
+def make_divergence(divergence: Divergence, size: int) -> AbstractDivergence:
+    """The divergence that a user names, for samples of `size` components.
 
     **Raises:** `ValueError` for an unknown name.
     """
     if isinstance(divergence, AbstractDivergence):
         return divergence
+    if divergence == "auto":
+        return ExactDivergence() if size <= EXACT_UP_TO else HutchinsonDivergence()
     if divergence == "exact":
         return ExactDivergence()
     if divergence == "hutchinson":
         return HutchinsonDivergence()
     raise ValueError(
-        f"Unknown `divergence` {divergence!r}; expected 'exact' (a tangent for each "
-        "component), 'hutchinson' (one random tangent), or an instance such as "
+        f"Unknown `divergence` {divergence!r}; expected 'auto', 'exact' (a tangent for "
+        "each component), 'hutchinson' (one random tangent), or an instance such as "
         "`HutchinsonDivergence(num_probes=8)`."
     )
 

@@ -1,23 +1,24 @@
 """`log_likelihood`: the density of a sample, by following the probability flow."""
 
-from typing import Literal
+import dataclasses
 
 import diffrax
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from .._checks import check_samples
-from .._priors import AbstractPrior, check_prior
-from .._types import DenoiserFn, Key, Sample, Scalar
-from ..processes import Process
-from ..solvers import AbstractReverseSolver
-from ..solvers._evaluations import count_evaluations
-from ._divergence import AbstractDivergence, make_divergence
+from .._types import Condition, Key, Sample, Scalar
+from ..denoisers import AbstractDenoiser
+from ..sampling import AbstractPrior, check_prior
+from ..solvers import AbstractSolver, count_evaluations, fresh_starts
+from ..terms import check_denoiser, probability_flow
+from ._divergence import Divergence, make_divergence
 
 
 class LogLikelihood(eqx.Module):
-    """What `log_likelihood` found."""
+    """The result of `log_likelihood`."""
 
     #: Log density of the sample, in nats: `log_prior + log_volume`.
     log_prob: Scalar
@@ -29,16 +30,17 @@ class LogLikelihood(eqx.Module):
     log_volume: Scalar
     #: Evaluations of the denoiser, rejected steps included, each with the tangents that
     #: the divergence asks for; `None` for a solver that does not say how many it takes.
+    #: (One too few for each step that is rejected right after a kink of a schedule.)
     nfe: Int[Array, ""] | None
 
 
 def log_likelihood(
-    process: Process,
-    denoiser: DenoiserFn,
+    denoiser: AbstractDenoiser,
     x: Sample,
     *,
     prior: AbstractPrior,
-    divergence: Literal["exact", "hutchinson"] | AbstractDivergence = "exact",
+    condition: Condition = None,
+    divergence: Divergence = "auto",
     rtol: float = 1e-5,
     atol: float = 1e-5,
     solver: diffrax.AbstractSolver | None = None,
@@ -62,38 +64,42 @@ def log_likelihood(
 
     **Arguments:**
 
-    - `process`, `denoiser`: as in [`softsde.probability_flow`][].
+    - `denoiser`: as in [`softsde.probability_flow`][].
     - `x`: one sample; map over more with `jax.vmap`, with a key each.
     - `prior`: of $x_{t_1}$, with a density: [`softsde.GaussianPrior`][],
         [`softsde.EmpiricalPrior`][] or [`softsde.ExactPrior`][].
+    - `condition`: for the denoiser.
     - `divergence`: `"exact"`, `"hutchinson"`, or an instance of
         [`softsde.likelihood.ExactDivergence`][] or
-        [`softsde.likelihood.HutchinsonDivergence`][].
+        [`softsde.likelihood.HutchinsonDivergence`][]. `"auto"` is exact for samples of
+        at most 64 components, and Hutchinson's estimate above.
     - `rtol`, `atol`: tolerance of a step, for the root mean square of the sample's
         error and for the error of the log density in nats a dimension, whichever is
         larger.
     - `solver`: a diffrax solver of ordinary differential equations; by default
         `diffrax.Tsit5()`.
-    - `stepsize_controller`: instead of the tolerances, with the `dt0` it wants.
+    - `stepsize_controller`: instead of the tolerances, with the `dt0` it wants. (By
+        default steps adapt, and end at the kinks of the schedules, where no solver
+        keeps its order.)
     - `dt0`: length of the first step; with the tolerances, by default a hundredth of
         the whole.
     - `max_steps`: more of them are an error.
     - `adjoint`: of `diffrax.diffeqsolve`, for derivatives of the result.
-    - `key`: of the probes, one a sample; `"exact"` needs none.
+    - `key`: of the probes, one a sample; by default a fixed key. `"exact"` needs none.
 
     **Returns:** a [`softsde.likelihood.LogLikelihood`][].
 
-    **Raises:** `ValueError` for a corruption that is known to jump, a process whose
-    noise is zero at `t0`, a prior without a density or of another process, probes
-    without a key, or a tolerance below rounding error; `TypeError` for a sample that is
-    not floating-point, or a solver that steps the control form.
+    **Raises:** `ValueError` for a corruption that jumps (found out while it runs, where
+    nobody has said so and its numbers are traced), a process whose noise is zero at
+    `t0`, a prior without a density or of another process, or a tolerance below rounding
+    error; `TypeError` for a sample that is not floating-point, or a solver that does
+    not integrate a vector field.
 
     !!! example
 
         ```python
         prior = ss.GaussianPrior.fit(process, images)
         found = ss.log_likelihood(
-            process,
             denoiser,
             x,
             prior=prior,
@@ -114,40 +120,50 @@ def log_likelihood(
     """
     owner = "log_likelihood"
     check_samples(owner, x)
-    _check_process(process)
-    check_prior(owner, prior, process, x.shape)
+    check_denoiser(owner, denoiser)
+    process = denoiser.process
+    process.require_noise("The likelihood")
+    x = process.guard_smooth("The likelihood", x)
+    check_prior(owner, prior, process, process.t1, x.shape)
     solver = diffrax.Tsit5() if solver is None else solver
-    if isinstance(solver, AbstractReverseSolver):
+    if isinstance(solver, AbstractSolver):
         raise TypeError(
             f"`{owner}` integrates a vector field; got `{type(solver).__name__}`, "
-            "which steps the control form. Use a Runge–Kutta method of diffrax, such "
-            "as `Tsit5()` or `Dopri8()`."
+            "which steps from operator to operator. Use a Runge–Kutta method of "
+            "diffrax, such as `Tsit5()` or `Dopri8()`."
         )
+    kinks = jnp.zeros(0, x.dtype)
     if stepsize_controller is None:
         _check_tolerance(max(rtol, atol), x)
         stepsize_controller = diffrax.PIDController(rtol, atol, norm=_error)
+        kinks = (process.kinks() - process.t0).astype(x.dtype)
+        if kinks.size > 0:
+            # No solver keeps its order across a kink of a schedule: steps end there.
+            stepsize_controller = diffrax.ClipStepSizeController(
+                stepsize_controller, jump_ts=kinks
+            )
         # A try, which costs no evaluation to choose: where it is too long it is
         # rejected.
         dt0 = 0.01 * (process.t1 - process.t0) if dt0 is None else dt0
-    trace = make_divergence(divergence)
-    probes = trace.probes(x, key)
+    trace = make_divergence(divergence, x.size)
+    probes = trace.probes(x, jax.random.key(0) if key is None else key)
+    # Whether it jumps has been found out above: once, not at each evaluation.
+    flow = dataclasses.replace(probability_flow(denoiser, forward=True), smooth=True)
 
-    def field(t, state, args):
-        del args
+    def field(s, state, args):
         x, _ = state
-        t = jnp.asarray(t, x.dtype)
-        velocity = lambda v: process.velocity(t, v, denoiser(t, v))
-        value, divergence = trace(velocity, x, probes)
+        value, divergence = trace(lambda v: flow.vf(s, v, args), x, probes)
         # By the dimension, so that a tolerance means the same for all of them.
         return value, divergence / x.size
 
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(field),
         solver,
-        jnp.asarray(process.t0, x.dtype),
-        jnp.asarray(process.t1, x.dtype),
+        jnp.zeros((), x.dtype),
+        jnp.asarray(process.t1 - process.t0, x.dtype),
         dt0,
         (x, jnp.zeros((), x.dtype)),
+        args=condition,
         stepsize_controller=stepsize_controller,
         max_steps=max_steps,
         adjoint=diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint,
@@ -156,7 +172,9 @@ def log_likelihood(
     x1, volume = solution.ys[0][0], solution.ys[1][0]
     log_prior, log_volume = prior.log_prob(x1), x.size * volume
     nfe = count_evaluations(solver, solution.stats["num_steps"])
-    nfe = None if nfe is None else jnp.asarray(nfe)
+    if nfe is not None:
+        span = process.t1 - process.t0
+        nfe = jnp.asarray(nfe) + fresh_starts(solver, kinks, 0.0, span)
     return LogLikelihood(log_prior + log_volume, x1, log_prior, log_volume, nfe)
 
 
@@ -172,17 +190,6 @@ def _error(state: tuple[Sample, Scalar]) -> Scalar:
     # The root has no derivative at zero.
     root = jnp.where(positive, jnp.sqrt(jnp.where(positive, mean_square, 1)), 0)
     return jnp.maximum(root, jnp.abs(volume))
-
-
-def _check_process(process: Process) -> None:
-    process.require_noise("The likelihood")
-    if process.corruption.structure.differentiable is False:
-        raise ValueError(
-            f"`{type(process.corruption).__name__}` jumps as its level grows: its "
-            "probability flow is no differential equation, and has no likelihood to "
-            "integrate. Use a corruption that moves smoothly, such as `SoftMask` for "
-            "masks."
-        )
 
 
 def _check_tolerance(tolerance: float, x: Sample) -> None:

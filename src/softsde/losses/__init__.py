@@ -1,33 +1,39 @@
-"""Losses: one weighted residual, its named members, their sums, and the batch.
+"""Losses: one weighted residual and its named cases, sums of them, and the batch.
 
-Each loss takes one clean sample at one time; `batch_loss` draws the times and maps.
+A loss takes a denoiser, one clean sample and one time. `batch_loss` draws the times and
+takes the mean over a batch.
 """
 
+from ._annealed_dsm import AnnealedDSM as AnnealedDSM
+from ._base import AbstractLoss as AbstractLoss
 from ._batch import (
     BatchLosses as BatchLosses,
     batch_loss as batch_loss,
     batch_losses as batch_losses,
-    draw_times as draw_times,
 )
+from ._clean_prediction import CleanPrediction as CleanPrediction
+from ._denoising_score_matching import DenoisingScoreMatching as DenoisingScoreMatching
+from ._explicit_score_matching import ExplicitScoreMatching as ExplicitScoreMatching
+from ._implicit_score_matching import ImplicitScoreMatching as ImplicitScoreMatching
 from ._importance import ImportanceTimes as ImportanceTimes
-from ._members import (
-    AnnealedDSM as AnnealedDSM,
-    CleanPrediction as CleanPrediction,
-    DenoisingScoreMatching as DenoisingScoreMatching,
-    SoftScoreMatching as SoftScoreMatching,
-    VelocityMatching as VelocityMatching,
-)
+from ._log_normal import LogNormalTimes as LogNormalTimes
 from ._noise_levels import AtNoiseLevels as AtNoiseLevels
+from ._on_batches import on_batches as on_batches
 from ._process_weights import EDMWeight as EDMWeight, MinSNRWeight as MinSNRWeight
 from ._relative import RelativeWeight as RelativeWeight
-from ._residual_loss import (
+from ._residual import (
     AbstractResidualLoss as AbstractResidualLoss,
     SumOfLosses as SumOfLosses,
 )
-from ._score_loss import (
-    AbstractScoreLoss as AbstractScoreLoss,
-    ImplicitScoreMatching as ImplicitScoreMatching,
-    SlicedScoreMatching as SlicedScoreMatching,
+from ._score import AbstractScoreLoss as AbstractScoreLoss
+from ._sliced_score_matching import SlicedScoreMatching as SlicedScoreMatching
+from ._soft_score_matching import SoftScoreMatching as SoftScoreMatching
+from ._times import (
+    AbstractTimes as AbstractTimes,
+    LowDiscrepancyTimes as LowDiscrepancyTimes,
+    UniformTimes as UniformTimes,
 )
+from ._times_by_name import draw_times as draw_times
+from ._velocity_matching import VelocityMatching as VelocityMatching
 from ._weighted_residual import WeightedResidual as WeightedResidual
 from ._weights import weight_function as weight_function

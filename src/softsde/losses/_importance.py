@@ -1,8 +1,8 @@
-r"""Times drawn where the loss is large, by what it has been.
+r"""Times drawn where the loss has been large.
 
 The mean over time of a loss $\ell$ is estimated from times of any density $p$ by
-$\ell(t) / p(t)$. The estimate is best for $p \propto \sqrt{E[\ell(t)^2]}$, which is not
-known but can be watched: a running mean over the bins of a histogram.
+$\ell(t) / p(t)$. The estimate is best for $p \propto \sqrt{E[\ell(t)^2]}$. That is not
+known, so it is estimated: by a running mean over the bins of a histogram.
 """
 
 import equinox as eqx
@@ -12,12 +12,14 @@ from jaxtyping import Array, Float
 
 from .._types import Key
 from ..processes import Process
+from ._batch import BatchLosses
+from ._times import AbstractTimes, between, shares
 
 # A bin is trusted when the mean in it stands for as many losses.
 _SEEN = 10
 
 
-class ImportanceTimes(eqx.Module):
+class ImportanceTimes(AbstractTimes):
     r"""Draws times in proportion to the running root mean square of the loss there.
 
     The interval of times is cut into equal bins. A bin $b$ of $B$ is drawn with the
@@ -27,24 +29,18 @@ class ImportanceTimes(eqx.Module):
     uniform times, whatever the bins have seen, with less variance. Until each bin has
     seen ten losses, times are uniform.
 
-    It is a value: `update` returns the next one. Carry it along with the model, as
-    [`softsde.train.make_train_step`][] does by its `carry`:
+    It is a value: `update` returns the next one. The train step carries it along with
+    the model, by its `carry`:
 
     !!! example
 
         ```python
-        def loss_fn(model, batch, times, *, key):
-            denoiser = ss.Denoiser(model, process, parametrisation)
-            each = ss.losses.batch_losses(
-                loss, denoiser, process, batch["image"], key=key, times=times
-            )
-            return each.mean, ({}, times.update(process, each))
-
-
         times = ss.losses.ImportanceTimes()
-        state = ss.train.TrainState.create(network, optimiser, key=key, carry=times)
+        loss_fn = ss.losses.on_batches(loss, times=times)
         step = ss.train.make_train_step(loss_fn, optimiser)
+        state = ss.train.TrainState.create(denoiser, optimiser, key=key, carry=times)
         state, metrics = step(state, batch)
+        state.carry.probabilities  # of the bins
         ```
 
     ??? cite "Reference"
@@ -70,11 +66,12 @@ class ImportanceTimes(eqx.Module):
     ):
         """**Arguments:**
 
-        - `bins`: how many.
-        - `decay`: what each new loss of a bin leaves of the weight of the older ones.
+        - `bins`: the number of bins.
+        - `decay`: the factor by which each new loss of a bin reduces the weight of the
+            older ones.
         - `uniform`: the share of times that are drawn uniformly, in (0, 1].
         - `low_discrepancy`: spread the times of a batch evenly over the probability,
-            with one common shift, rather than draw them independently.
+            with one common shift, instead of drawing them independently.
 
         **Raises:** `ValueError` for no bins, or a number outside its range.
         """
@@ -101,32 +98,18 @@ class ImportanceTimes(eqx.Module):
     def probabilities(self) -> Float[Array, " bins"]:
         """The probability of each bin."""
         bins = self.squares.size
-        # What ten losses leave, less a rounding.
+        # The weight of a bin after ten losses, less a rounding.
         ready = jnp.all(self.weights > (1 - self.decay**_SEEN) * (1 - 1e-5))
         known = jnp.where(ready, self.weights, 1)
         roots = jnp.sqrt(jnp.where(ready, self.squares, 1) / known)
         total = jnp.sum(roots)
-        shares = jnp.where(total > 0, roots / jnp.where(total > 0, total, 1), 1 / bins)
-        return (1 - self.uniform) * shares + self.uniform / bins
+        portion = jnp.where(total > 0, roots / jnp.where(total > 0, total, 1), 1 / bins)
+        return (1 - self.uniform) * portion + self.uniform / bins
 
     def draw(
         self, process: Process, number: int, *, key: Key
     ) -> tuple[Float[Array, " number"], Float[Array, " number"]]:
-        """Draws times in `[t0, t1)`.
-
-        **Arguments:**
-
-        - `process`: whose times they are.
-        - `number`: how many.
-        - `key`: of the draw.
-
-        **Returns:** the times, and the weight of each in a mean over uniform times.
-        """
-        if self.low_discrepancy:
-            shift = jax.random.uniform(key)
-            place = (shift + jnp.arange(number) / number) % 1.0
-        else:
-            place = jax.random.uniform(key, (number,))
+        place = shares(key, number, even=self.low_discrepancy)
         # The inverse of the distribution function, which is linear in each bin.
         probabilities = jax.lax.stop_gradient(self.probabilities)
         bins = probabilities.size
@@ -138,18 +121,18 @@ class ImportanceTimes(eqx.Module):
         inside = jnp.clip((place - below) / probabilities[index], 0, 1)
         share = (index.astype(above.dtype) + inside) / bins
         share = jnp.minimum(share, 1 - jnp.finfo(above.dtype).eps)
-        return process.t0 + (process.t1 - process.t0) * share, 1 / density
+        return between(process, share), 1 / density
 
-    def update(self, process: Process, each) -> "ImportanceTimes":
-        """What is known after a batch.
+    def update(self, process: Process, each: BatchLosses) -> "ImportanceTimes":
+        """The distribution of times for the next batch.
 
         **Arguments:**
 
-        - `process`: as given to `draw`.
+        - `process`: the process of `draw`.
         - `each`: the [`softsde.losses.BatchLosses`][] of the batch; only its times and
             losses are read, and no gradient flows back into them.
 
-        **Returns:** the sampler for the next batch.
+        **Returns:** the times to draw the next batch from.
         """
         times, losses = jax.lax.stop_gradient((each.times, each.losses))
         bins, dtype = self.squares.size, self.squares.dtype

@@ -1,4 +1,4 @@
-"""Weights that follow from the signal and the noise of a process."""
+"""Weights that follow from the signal and the noise of a scaling."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,8 +13,14 @@ class MinSNRWeight(eqx.Module):
     r"""$w(t) = \min(\alpha_t^2 / \sigma_t^2,\; \gamma)$: min-SNR, for a clean residual.
 
     The weight of noise prediction where there is much noise, and no more than `gamma`
-    where there is little. It goes with [`softsde.losses.CleanPrediction`][] of a
-    scaling.
+    where there is little. It goes with [`softsde.losses.CleanPrediction`][] on a
+    process whose corruption is a scaling, $C_t = \alpha_t I$.
+
+    !!! example
+
+        ```python
+        loss = ss.losses.CleanPrediction(ss.losses.MinSNRWeight(gamma=5.0))
+        ```
 
     ??? cite "Reference"
 
@@ -22,16 +28,22 @@ class MinSNRWeight(eqx.Module):
         Min-SNR Weighting Strategy*, ICCV 2023.
     """
 
-    process: Process
-    gamma: ArrayLike = 5.0
+    gamma: ArrayLike
 
-    def __check_init__(self):
-        self.process.require_scaling("`MinSNRWeight`")
-        self.process.require_noise("`MinSNRWeight`")
-        check_positive("MinSNRWeight", "gamma", self.gamma)
+    def __init__(self, gamma: ArrayLike = 5.0):
+        """**Arguments:**
 
-    def __call__(self, t: ScalarLike) -> Scalar:
-        ratio = self.process.snr(t)
+        - `gamma`: the largest weight; positive.
+
+        **Raises:** `ValueError` for a number that is not positive.
+        """
+        check_positive("MinSNRWeight", "gamma", gamma)
+        self.gamma = gamma
+
+    def __call__(self, process: Process, t: ScalarLike) -> Scalar:
+        process.require_scaling("`MinSNRWeight`")
+        process.require_noise("`MinSNRWeight`")
+        ratio = process.snr(t)
         return jnp.minimum(ratio, jnp.asarray(self.gamma, ratio.dtype))
 
 
@@ -42,22 +54,35 @@ class EDMWeight(eqx.Module):
     [`softsde.losses.CleanPrediction`][], the network's own squared error is weighted
     by 1 at all times. At $\alpha_t = 1$ it is $\lambda(\sigma)$ of the paper (Table 1).
 
+    !!! example
+
+        ```python
+        loss = ss.losses.CleanPrediction(ss.losses.EDMWeight(sigma_data=0.5))
+        denoiser = ss.Denoiser(network, ss.edm(), ss.parametrisations.EDM(0.5))
+        ss.losses.batch_loss(loss, denoiser, xs, times="log_normal", key=key)
+        ```
+
     ??? cite "Reference"
 
         Karras, Aittala, Aila and Laine, *Elucidating the Design Space of
         Diffusion-Based Generative Models*, NeurIPS 2022.
     """
 
-    process: Process
-    sigma_data: ArrayLike = 0.5
+    sigma_data: ArrayLike
 
-    def __check_init__(self):
-        self.process.require_scaling("`EDMWeight`")
-        self.process.require_noise("`EDMWeight`")
-        check_positive("EDMWeight", "sigma_data", self.sigma_data)
+    def __init__(self, sigma_data: ArrayLike = 0.5):
+        r"""**Arguments:**
 
-    def __call__(self, t: ScalarLike) -> Scalar:
-        sigma = self.process.sigma(t)
-        data = jnp.asarray(self.sigma_data, sigma.dtype)
+        - `sigma_data`: $\sigma_d$, the standard deviation of the data; positive.
+
+        **Raises:** `ValueError` for a number that is not positive.
+        """
+        check_positive("EDMWeight", "sigma_data", sigma_data)
+        self.sigma_data = sigma_data
+
+    def __call__(self, process: Process, t: ScalarLike) -> Scalar:
+        process.require_scaling("`EDMWeight`")
+        process.require_noise("`EDMWeight`")
+        ratio = process.snr(t)
         # The sum of the two ratios: it does not square a large sigma.
-        return self.process.snr(t) + 1 / data**2
+        return ratio + 1 / jnp.asarray(self.sigma_data, ratio.dtype) ** 2

@@ -1,15 +1,14 @@
 r"""A weight in time that makes losses comparable: relative to the best affine denoiser.
 
-The error that is left to a good denoiser varies over time by orders of magnitude: a
-heavy blur leaves a handful of modes to be wrong about, a light one hundreds. Whatever
-power of $\sigma_t$ is used, some stretch of time then dominates the gradient. The error
-of the best *affine* denoiser varies in the same way, and follows in closed form from
-the covariance of the data. Divided by it, the loss is 1 for linear regression, and
-below 1 by what a network knows beyond it, at all times alike.
+The error of a good denoiser varies over time by orders of magnitude: under a heavy blur
+a few modes are uncertain, under a light one hundreds. Whatever power of $\sigma_t$ is
+used, some stretch of time then dominates the loss. The error of the best *affine*
+denoiser varies in the same way, and follows in closed form from the covariance of the
+data. Divided by it, the loss is 1 for linear regression at every time, and lower the
+more a network knows beyond it.
 """
 
 import json
-import os
 import pathlib
 
 import equinox as eqx
@@ -20,9 +19,9 @@ from jaxtyping import Array, Float
 
 from .._checks import check_samples
 from .._choose import evenly_spaced
+from .._files import PathLike, write_json
 from .._types import Scalar, ScalarLike
 from ..processes import Process
-from ..schedules._io import write_json
 
 
 class RelativeWeight(eqx.Module):
@@ -34,8 +33,9 @@ class RelativeWeight(eqx.Module):
     $$\ell(t) = \min_{D \text{ affine}} \tfrac1d E\, \lVert C_t (D(x_t) - x_0) \rVert^2
     = \frac1d \sum_i \frac{s_i \sigma_t^2}{s_i + \sigma_t^2}.$$
 
-    Under this weight the loss is 1 for the best affine denoiser at every time, and what
-    is below 1 has been learnt beyond it.
+    Under this weight the loss of the best affine denoiser is 1 at every time. A smaller
+    loss is knowledge beyond linear regression. The weight is for the process that it
+    was fitted to.
 
     !!! example
 
@@ -75,7 +75,9 @@ class RelativeWeight(eqx.Module):
         self.times = jnp.asarray(times, jnp.result_type(float))
         self.log_losses = jnp.asarray(np.log(losses), jnp.result_type(float))
 
-    def __call__(self, t: ScalarLike) -> Scalar:
+    def __call__(self, process: Process, t: ScalarLike) -> Scalar:
+        # Every weight takes the process. This one was fitted to it.
+        del process
         t = jnp.asarray(t)
         times, values = self.times.astype(t.dtype), self.log_losses.astype(t.dtype)
         return jnp.exp(-jnp.interp(t, times, values))
@@ -125,7 +127,7 @@ class RelativeWeight(eqx.Module):
             losses.append(_wiener_loss(rows.reshape(len(rows), -1), noise))
         return cls(times, losses)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: PathLike) -> None:
         """Writes the weight as JSON, atomically. `RelativeWeight.load` reads it."""
         content = {
             "times": np.asarray(self.times).tolist(),
@@ -134,7 +136,7 @@ class RelativeWeight(eqx.Module):
         write_json(path, content)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "RelativeWeight":
+    def load(cls, path: PathLike) -> "RelativeWeight":
         """Reads what `save` wrote.
 
         **Raises:** `ValueError` when the file holds no weight, naming the file.
@@ -149,7 +151,8 @@ class RelativeWeight(eqx.Module):
 def _wiener_loss(rows: Float[np.ndarray, "number size"], noise: float) -> float:
     """The mean over the components of `s noise / (s + noise)`; `rows` are centred."""
     number, size = rows.shape
-    # The smaller of the two products has the same eigenvalues, zeros apart.
+    # The smaller of the two products has the same eigenvalues, zeros apart. Vectors,
+    # which `_linalg.principal` gives too, would take several times as long.
     gram = rows.T @ rows if size <= number else rows @ rows.T
     variances = np.maximum(np.linalg.eigvalsh(gram / number), 0)
     return float(np.sum(variances * noise / (variances + noise)) / size)

@@ -8,11 +8,13 @@ import jax.numpy as jnp
 from .._types import Scalar, ScalarLike
 from ..processes import Process
 
+WeightFunction: TypeAlias = Callable[[Process, ScalarLike], Scalar]
 WeightName: TypeAlias = Literal[
     "one", "inverse_std", "inverse_variance", "inverse_variance_squared"
 ]
-Weight: TypeAlias = WeightName | Callable[[ScalarLike], Scalar]
+Weight: TypeAlias = WeightName | WeightFunction
 
+# The powers of 1 / sigma.
 _POWERS: dict[str, int] = {
     "one": 0,
     "inverse_std": 1,
@@ -21,31 +23,47 @@ _POWERS: dict[str, int] = {
 }
 
 
-def weight_function(weight: Weight, process: Process) -> Callable[[ScalarLike], Scalar]:
-    r"""The weight as a function of time.
+def weight_function(weight: Weight) -> WeightFunction:
+    r"""A weight by its name, as a function of a process and a time.
 
     **Arguments:**
 
-    - `weight`: `"one"` (the paper's choice in practice), `"inverse_std"`
-        ($1/\sigma_t$), `"inverse_variance"`
-        ($1/\sigma_t^2$), `"inverse_variance_squared"` ($1/\sigma_t^4$, which makes Soft
-        Score Matching equal to denoising score matching), or a callable of time.
-    - `process`: whose noise it is.
+    - `weight`: `"one"`; `"inverse_std"`, $1/\sigma_t$; `"inverse_variance"`,
+        $1/\sigma_t^2$, with which the paper trains all of its models (Appendix D);
+        `"inverse_variance_squared"`, $1/\sigma_t^4$, with which Soft Score Matching is
+        denoising score matching; or a function `(process, t) -> scalar`, which is
+        returned as it is.
 
-    **Returns:** a callable of time.
+    **Returns:** a function `(process, t) -> scalar`. Those that divide refuse a process
+    without noise at `t0`.
 
-    **Raises:** `ValueError` for an unknown name, or where the weight would divide by a
-    zero `sigma`.
+    **Raises:** `ValueError` for an unknown name.
+
+    !!! example
+
+        ```python
+        weight = ss.losses.weight_function("inverse_variance")
+        weight(process, t)
+        ```
     """
     if callable(weight):
         return weight
-    if weight not in _POWERS:
-        raise ValueError(
-            f"Unknown weight {weight!r}; expected one of {tuple(_POWERS)} or a "
-            "callable of time."
-        )
+    check_weight("weight_function", weight)
     power = _POWERS[weight]
-    if power == 0:
-        return lambda t: jnp.ones_like(jnp.asarray(t))
-    process.require_noise(f"The weight {weight!r}")
-    return lambda t: process.sigma(t) ** (-power)
+
+    def of_sigma(process: Process, t: ScalarLike) -> Scalar:
+        t = jnp.asarray(t)
+        if power == 0:
+            return jnp.ones_like(t)
+        process.require_noise(f"The weight {weight!r}, unlike 'one',")
+        return process.sigma(t) ** (-power)
+
+    return of_sigma
+
+
+def check_weight(owner: str, weight: Weight) -> None:
+    if not callable(weight) and weight not in _POWERS:
+        raise ValueError(
+            f"Unknown weight {weight!r} for `{owner}`; expected one of "
+            f"{tuple(_POWERS)}, or a function `(process, t) -> scalar`."
+        )

@@ -1,6 +1,7 @@
 """Networks: unbatched, channels-last Equinox modules."""
 
 from ._classifier import Classifier as Classifier
+from ._condition import ConditionEmbedding as ConditionEmbedding
 from ._layers import (
     Conv as Conv,
     GroupNorm as GroupNorm,
@@ -8,5 +9,6 @@ from ._layers import (
     SelfAttention as SelfAttention,
     TimeEmbedding as TimeEmbedding,
 )
+from ._mlp import MLP as MLP, MLPBlock as MLPBlock
 from ._patch import patchify as patchify, unpatchify as unpatchify
 from ._unet import ResidualBlock as ResidualBlock, UNet as UNet

@@ -1,13 +1,15 @@
 """A small image classifier, whose features metrics compare images in."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ._layers import Conv, GroupNorm, Linear, split
+from ._arguments import Arguments, keep, show
+from ._layers import Conv, GroupNorm, Linear, image_shape, split
 
 
 class Classifier(eqx.Module):
@@ -31,10 +33,11 @@ class Classifier(eqx.Module):
     head: Linear
     dropout: eqx.nn.Dropout
     shape: tuple[int, int, int] = eqx.field(static=True)
+    _arguments: Arguments = eqx.field(static=True)
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
+        shape: Sequence[int],
         *,
         num_classes: int,
         widths: Sequence[int] = (32, 64, 128),
@@ -54,7 +57,16 @@ class Classifier(eqx.Module):
         - `group_size`: channels to a group of every group norm.
         - `key`: for the initial weights.
         """
-        height, width, channels = shape
+        self._arguments = keep(
+            shape=shape,
+            num_classes=num_classes,
+            widths=widths,
+            num_features=num_features,
+            dropout=dropout,
+            group_size=group_size,
+        )
+        self.shape = image_shape("Classifier", shape)
+        height, width, channels = self.shape
         keys = split(key)
         self.convs, self.norms = [], []
         for level, out_channels in enumerate(widths):
@@ -69,7 +81,14 @@ class Classifier(eqx.Module):
         self.hidden = Linear(height * width * channels, num_features, key=next(keys))
         self.head = Linear(num_features, num_classes, key=next(keys))
         self.dropout = eqx.nn.Dropout(dropout)
-        self.shape = shape
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that it was made with, without the key, as JSON has them.
+
+        `Classifier(**classifier.arguments, key=key)` has the same structure.
+        """
+        return show(self._arguments)
 
     def features(
         self,

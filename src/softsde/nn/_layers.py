@@ -8,7 +8,7 @@ it, so a float32 network on bfloat16 images is mixed-precision training.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import count
 
@@ -41,8 +41,8 @@ def _cut(blocks: list[Array], shape: tuple[int, ...], fan_in: int) -> Array:
     return flat.reshape(shape) / fan_in**0.5
 
 
-def _weight(
-    key: PRNGKeyArray, shape: tuple[int, ...], *, fan_in: int, zero: bool
+def initial_weight(
+    key: PRNGKeyArray, shape: tuple[int, ...], *, fan_in: int, zero: bool = False
 ) -> Array:
     """Unit-variance output for unit-variance input, or zero."""
     if zero:
@@ -55,6 +55,17 @@ def _weight(
 def _full(value: float, shape: int | tuple[int, ...]) -> Array:
     # By way of numpy, which compiles nothing.
     return jnp.asarray(np.full(shape, value, np.float32))
+
+
+def image_shape(owner: str, shape: Sequence[int]) -> tuple[int, int, int]:
+    """`shape` as a tuple of three numbers; JSON, for one, has it as a list."""
+    if len(shape) != 3:
+        raise ValueError(
+            f"`{owner}` got `shape={tuple(shape)}`; expected `(height, width, "
+            "channels)`, such as `(28, 28, 1)`."
+        )
+    height, width, channels = (int(number) for number in shape)
+    return height, width, channels
 
 
 def at_least_float32(dtype: np.dtype) -> np.dtype:
@@ -81,7 +92,9 @@ class Linear(eqx.Module):
         - `zero`: start with zero weights.
         - `key`: for the initial weights.
         """
-        self.weight = _weight(key, (in_size, out_size), fan_in=in_size, zero=zero)
+        self.weight = initial_weight(
+            key, (in_size, out_size), fan_in=in_size, zero=zero
+        )
         self.bias = _full(0.0, out_size)
 
     def __call__(self, x: Float[Array, "*axes in_size"]) -> Float[Array, "*axes out"]:
@@ -125,7 +138,7 @@ class Conv(eqx.Module):
             )
         shape = (kernel_size, kernel_size, in_channels, out_channels)
         fan_in = kernel_size**2 * in_channels
-        self.weight = _weight(key, shape, fan_in=fan_in, zero=zero)
+        self.weight = initial_weight(key, shape, fan_in=fan_in, zero=zero)
         self.bias = _full(0.0, out_channels)
         self.stride = stride
 
@@ -268,6 +281,9 @@ class TimeEmbedding(eqx.Module):
     default resolves differences of about a hundredth of the unit interval, in which
     a noise schedule may grow tenfold over a fifth of it; much higher frequencies
     would only make the network rough in `t`.
+
+    The embedding of a condition is added before the last SiLU, so that the blocks read
+    time and condition in one vector.
     """
 
     first: Linear
@@ -296,11 +312,25 @@ class TimeEmbedding(eqx.Module):
         self.num_features = num_features
         self.max_frequency = max_frequency
 
-    def __call__(self, t: Float[Array, ""]) -> Float[Array, " size"]:
+    def __call__(
+        self,
+        t: Float[Array, ""],
+        condition: Float[Array, " size"] | None = None,
+    ) -> Float[Array, " size"]:
+        """**Arguments:**
+
+        - `t`: the time, in [0, 1].
+        - `condition`: the embedding of a condition, or `None`.
+
+        **Returns:** the embedding, of the dtype of `t`.
+        """
         frequencies = jnp.geomspace(
             1.0, self.max_frequency, self.num_features // 2, dtype=t.dtype
         )
         angles = t * frequencies
         # sqrt(2) gives the features unit mean square.
         waves = 2**0.5 * jnp.concatenate([jnp.sin(angles), jnp.cos(angles)])
-        return jax.nn.silu(self.second(jax.nn.silu(self.first(waves))))
+        features = self.second(jax.nn.silu(self.first(waves)))
+        if condition is not None:
+            features = features + condition.astype(features.dtype)
+        return jax.nn.silu(features)

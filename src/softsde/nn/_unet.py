@@ -8,12 +8,16 @@ scale of a feature map does not depend on the depth (Song et al., 2021).
 
 from collections.abc import Sequence
 from itertools import pairwise, repeat
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .._types import Condition, ScalarLike
+from ._arguments import Arguments, keep, show
+from ._condition import ConditionEmbedding, embed, make_embedding
 from ._layers import (
     Conv,
     GroupNorm,
@@ -21,6 +25,7 @@ from ._layers import (
     SelfAttention,
     TimeEmbedding,
     at_least_float32,
+    image_shape,
     split,
 )
 from ._patch import patchify, unpatchify
@@ -30,8 +35,8 @@ class ResidualBlock(eqx.Module):
     """Two convolutions around which the signal can pass unchanged.
 
     `h = conv(silu(norm(x)))`, `h = conv(dropout(silu(norm(h) * (1 + a) + b)))`,
-    `y = (x + h) / sqrt(2)`, where `a` and `b` are linear in the embedding of the time
-    and the second convolution starts at zero.
+    `y = (x + h) / sqrt(2)`, where `a` and `b` are linear in the embedding of time
+    and condition and the second convolution starts at zero.
     """
 
     norm1: GroupNorm
@@ -55,7 +60,7 @@ class ResidualBlock(eqx.Module):
         """**Arguments:**
 
         - `in_channels`, `out_channels`: length of the last axis before and after.
-        - `embedding_size`: length of the embedding of the time.
+        - `embedding_size`: length of the embedding of time and condition.
         - `dropout`: probability with which a feature is dropped.
         - `group_size`: see [`softsde.nn.GroupNorm`][].
         - `key`: for the initial weights.
@@ -152,6 +157,10 @@ class UNet(eqx.Module):
     network = ss.nn.UNet((28, 28, 1), key=jax.random.key(0))
     prediction = network(jnp.array(0.5), x)  # inference, one image
     predictions = jax.vmap(lambda t, x, k: network(t, x, key=k))(ts, xs, keys)
+
+    network = ss.nn.UNet((28, 28, 1), num_classes=10, key=jax.random.key(0))
+    prediction = network(0.5, x, 7)  # of class 7
+    prediction = network(0.5, x)  # of no known class; so is the label -1
     ```
 
     The last convolution starts at zero, so that a new network predicts zero. The
@@ -175,12 +184,16 @@ class UNet(eqx.Module):
     decoder: list[list[Stage]]
     norm: GroupNorm
     out: Conv
+    # After all others: a file of a network without conditions lists its arrays in
+    # the order of these fields.
+    condition: ConditionEmbedding | None
     shape: tuple[int, int, int] = eqx.field(static=True)
     patch_size: int = eqx.field(static=True)
+    _arguments: Arguments = eqx.field(static=True)
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
+        shape: Sequence[int],
         *,
         base_channels: int = 32,
         channel_multipliers: Sequence[int] = (1, 2, 4),
@@ -191,6 +204,8 @@ class UNet(eqx.Module):
         patch_size: int = 1,
         refine_channels: int = 16,
         group_size: int = 8,
+        num_classes: int | None = None,
+        condition_size: int | None = None,
         key: PRNGKeyArray,
     ):
         """**Arguments:**
@@ -212,11 +227,31 @@ class UNet(eqx.Module):
             than a patch.
         - `refine_channels`: width of that level; unused when `patch_size` is 1.
         - `group_size`: channels to a group of every group norm.
+        - `num_classes`: the condition is an integer label from 0 to `num_classes - 1`;
+            -1 stands for no label. `None` is a network without labels.
+        - `condition_size`: the condition is a vector of so many floating-point numbers;
+            zeros stand for no condition. Not together with `num_classes`.
         - `key`: for the initial weights.
 
         **Raises:** `ValueError` if the shape does not divide by the coarsest pixel, or
-        the numbers of channels by `group_size` or `num_heads`.
+        the numbers of channels by `group_size` or `num_heads`; or if `num_classes` and
+        `condition_size` are both given.
         """
+        self._arguments = keep(
+            shape=shape,
+            base_channels=base_channels,
+            channel_multipliers=channel_multipliers,
+            blocks_per_level=blocks_per_level,
+            attention_levels=attention_levels,
+            num_heads=num_heads,
+            dropout=dropout,
+            patch_size=patch_size,
+            refine_channels=refine_channels,
+            group_size=group_size,
+            num_classes=num_classes,
+            condition_size=condition_size,
+        )
+        shape = image_shape("UNet", shape)
         levels = len(channel_multipliers)
         _check_shape(shape, patch_size, levels)
         if isinstance(blocks_per_level, int):
@@ -304,13 +339,29 @@ class UNet(eqx.Module):
         ]
         self.norm = GroupNorm(finest, group_size)
         self.out = Conv(finest, shape[-1], zero=True, key=next(keys))
+        # The last key: the other weights are those of a network without conditions.
+        self.condition = make_embedding(
+            embedding_size,
+            num_classes=num_classes,
+            condition_size=condition_size,
+            key=next(keys),
+        )
         self.shape = shape
         self.patch_size = patch_size
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that it was made with, without the key, as JSON has them.
+
+        `UNet(**network.arguments, key=key)` has the same structure.
+        """
+        return show(self._arguments)
+
     def __call__(
         self,
-        t: Float[Array, ""],
+        t: ScalarLike,
         x: Float[Array, "height width channels"],
+        condition: Condition = None,
         *,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "height width channels"]:
@@ -318,9 +369,14 @@ class UNet(eqx.Module):
 
         - `t`: the time, in [0, 1].
         - `x`: an image.
+        - `condition`: an integer label or a vector, as the network was made for;
+            `None` for no condition.
         - `key`: for dropout. Without one there is none, which is inference.
 
         **Returns:** an array shaped like `x`, of its dtype.
+
+        **Raises:** `ValueError` for an image or a condition that the network was not
+        made for; an error at run time for a label that is out of range.
         """
         if x.shape != self.shape:
             raise ValueError(
@@ -328,8 +384,9 @@ class UNet(eqx.Module):
                 f"{x.shape}. The call is unbatched: use `jax.vmap` for a batch."
             )
         keys = repeat(None) if key is None else split(key)
-        t = t.astype(at_least_float32(t.dtype))
-        embedding = self.embedding(t).astype(x.dtype)
+        t = jnp.asarray(t, at_least_float32(x.dtype))
+        told = embed("UNet", self.condition, condition)
+        embedding = self.embedding(t, told).astype(x.dtype)
 
         h = image = self.stem(x)
         if self.full_resolution is not None:

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._types import DenoiserFn, Key, Sample, Scalar, ScalarLike
+from .._types import Condition, Key, Sample, Scalar, ScalarLike
+from ..denoisers import AbstractDenoiser
 from ..processes import Process
 
 
@@ -26,17 +27,43 @@ class AbstractOracle(eqx.Module):
     def sample(self, key: Key) -> Sample:
         """One draw of the clean sample $x_0$."""
 
-    def denoiser(self, process: Process) -> DenoiserFn:
-        """The exact denoiser `denoiser(t, x)` of a process."""
-        return jax.tree_util.Partial(_denoise, self, process)
+    def denoiser(self, process: Process) -> "OracleDenoiser":
+        """The exact denoiser of a process."""
+        return OracleDenoiser(oracle=self, process=process)
+
+    def given(self, condition: Condition) -> "AbstractOracle":
+        """The distribution of the data given a condition, where there is one.
+
+        **Raises:** `ValueError` where the data know no conditions.
+        """
+        del condition
+        raise ValueError(
+            f"`{type(self).__name__}` knows no conditions. A `MixtureOracle` can be "
+            "conditioned on its component."
+        )
 
     def score(self, process: Process, t: ScalarLike, x: Sample) -> Sample:
         """The exact score of `x_t` at `x`, as the gradient of the log density."""
         return jax.grad(lambda v: self.log_prob(process, t, v))(x)
 
 
-def _denoise(oracle, process, t, x):
-    return oracle.posterior_mean(process, t, x)
+class OracleDenoiser(AbstractDenoiser):
+    """The exact denoiser of a process for data that an oracle describes."""
+
+    oracle: AbstractOracle
+    process: Process
+
+    def __call__(
+        self,
+        t: ScalarLike,
+        x: Sample,
+        condition: Condition = None,
+        *,
+        key: Key | None = None,
+    ) -> Sample:
+        del key
+        oracle = self.oracle if condition is None else self.oracle.given(condition)
+        return oracle.posterior_mean(self.process, jnp.asarray(t, x.dtype), x)
 
 
 def dense_operator(

@@ -1,10 +1,11 @@
 """A Gaussian mixture: the truth that is neither affine nor a finite set of points."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.scipy as jsp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from .._checks import concrete
 from .._types import Key, Sample, Scalar, ScalarLike
@@ -70,9 +71,36 @@ class MixtureOracle(AbstractOracle):
             raise ValueError(
                 f"`MixtureOracle` needs positive `weights`, got {known.tolist()}."
             )
-        self.weights = weights / jnp.sum(weights)
+        # Weights that sum to 1 already stay as they are, to the last bit.
+        total = jnp.sum(weights)
+        close = jnp.abs(total - 1) < 8 * jnp.finfo(weights.dtype).eps
+        self.weights = jnp.where(close, weights, weights / total)
         self.means = means
         self.covariances = covariances
+
+    def given(self, condition: Int[ArrayLike, ""]) -> "MixtureOracle":
+        """The data of one component; a negative index stands for all of them.
+
+        **Arguments:**
+
+        - `condition`: the index of the component, an integer.
+        """
+        index = jnp.asarray(condition)
+        if not jnp.issubdtype(index.dtype, jnp.integer) or index.ndim:
+            raise ValueError(
+                "`MixtureOracle` takes the index of a component as a condition, one "
+                f"integer a sample; got {index.dtype} of shape {index.shape}."
+            )
+        number = self.weights.size
+        index = eqx.error_if(
+            index,
+            index >= number,
+            f"`MixtureOracle` got a component that there is not; there are {number}, "
+            "counted from 0.",
+        )
+        chosen = (jnp.arange(number) == index) | (index < 0)
+        weights = jnp.where(chosen, self.weights, 0)
+        return eqx.tree_at(lambda m: m.weights, self, weights / jnp.sum(weights))
 
     def _posterior(self, process: Process, t: ScalarLike, x: Sample):
         """Log of weight times density, and posterior mean, of each component."""

@@ -6,7 +6,7 @@ from ._base import (
 )
 from ._clean import Clean as Clean
 from ._convert import convert as convert
-from ._denoiser import AbstractDenoiser as AbstractDenoiser, Denoiser as Denoiser
+from ._default import default_for as default_for
 from ._edm import EDM as EDM
 from ._noise import Noise as Noise
 from ._residual import Residual as Residual

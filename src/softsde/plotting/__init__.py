@@ -6,7 +6,10 @@ both are imported when they are used. Every file appears whole or not at all.
 """
 
 from ._curves import plot_curves as plot_curves
-from ._distances import plot_distances as plot_distances
+from ._distances import (
+    distances_figure as distances_figure,
+    plot_distances as plot_distances,
+)
 from ._grid import image_grid as image_grid, trajectory_strip as trajectory_strip
 from ._levels import plot_levels as plot_levels
 from ._metrics import plot_metrics as plot_metrics

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
+from .._files import PathLike
 from ._figure import new_figure, save_figure
-from ._files import PathLike
 from ._grid import AnyArray
 
 # The legend of more curves than this would hide them: it goes below the panel.

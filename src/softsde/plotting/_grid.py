@@ -95,9 +95,7 @@ def trajectory_strip(
     A `uint8` array `(height, width, channels)`.
 
     ```python
-    drawn = ss.sample(
-        process, denoiser, x1=xs, num_steps=8, save_trajectory=True, key=key
-    )
+    drawn = ss.sample(denoiser, x1=xs, num_steps=8, save_trajectory=True, key=key)
     ss.plotting.save_png("way.png", ss.plotting.trajectory_strip(drawn.trajectory))
     ```
     """

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from ._files import PathLike
+from .._files import PathLike
 from ._grid import AnyArray
 from ._png import save_grid
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from .._files import PathLike
 from ._figure import new_figure, save_figure
-from ._files import PathLike
 
 
 def plot_metrics(

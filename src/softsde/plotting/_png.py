@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
-from ._files import PathLike, atomic
+from .._files import PathLike, atomically
 from ._grid import AnyArray, image_grid
 from ._text import pillow_module, with_title
 
@@ -46,7 +46,7 @@ def save_png(
         array = with_title(array, title)
         info.add_itxt("Title", title)
     image = pillow.Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
-    with atomic(path) as file:
+    with atomically(path) as file:
         image.save(file, format="PNG", pnginfo=info)
     return pathlib.Path(path)
 

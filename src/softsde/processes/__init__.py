@@ -20,3 +20,4 @@ from ._constructors import (
 )
 from ._masking import soft_mask as soft_mask
 from ._process import Process as Process
+from ._same import same_process as same_process

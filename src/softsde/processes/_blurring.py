@@ -36,7 +36,7 @@ def soft_blur(
 
     - `shape`: of one image in [0, 1], `(height, width, channels)`.
     - `levels`: standard deviation of the blur, in pixels, as a function of time. Chosen
-        from data by [`softsde.schedules.transport_schedule`][]; by default 32 points in
+        from data by [`softsde.fitting.transport_schedule`][]; by default 32 points in
         geometric progression up to `max_blur`, with no blur while the noise grows.
     - `max_blur`: last standard deviation of that default; 18 up to 32 pixels and 23
         above, which are for images of 32 and of 64.
@@ -75,8 +75,9 @@ def heat_dissipation(
     $t = k / K$; between them it is linear.
 
     Their sampler predicts the sample one level below, by a network trained at the noise
-    0.01, and adds noise of standard deviation 0.0125. It is [`softsde.Naive`][] with
-    `num_steps=200`, run on `heat_dissipation(shape, sigma=0.0125)`.
+    0.01, and adds noise of standard deviation 0.0125. It is
+    [`softsde.Naive`][softsde.solvers.Naive] with `num_steps=200`, run on
+    `heat_dissipation(shape, sigma=0.0125)`.
 
     **Arguments:**
 

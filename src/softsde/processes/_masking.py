@@ -25,16 +25,20 @@ def soft_mask(
     `noise_fraction`, then holds while the mask grows. This course, and the even growth
     up to a full mask, are choices of this library.
 
-    A sharp mask jumps, so it has neither a velocity nor a drift: sample it in control
-    form, the default, and train it with a loss that asks for what the next step
-    reveals, such as `SoftScoreMatching() + 0.1 * CleanPrediction()`. A mask with a
-    `width` moves smoothly and has both.
+    A sharp mask jumps, so it has neither a velocity nor a drift. The solvers of this
+    library step it, but not exactly: with the exact denoiser, independent pixels come
+    out with about half of the right standard deviation on the paper's SDE,
+    [however many steps are taken](../exactness.md#operators-that-jump). Train it with
+    a loss that asks for what the next step reveals, such as
+    `SoftScoreMatching() + 0.1 * CleanPrediction()`. A mask with a `width` moves
+    smoothly: it has a velocity and a drift, and sampling is exact in the limit of many
+    steps.
 
     **Arguments:**
 
     - `shape`: of one image in [0, 1], `(height, width, channels)`.
     - `levels`: the fraction of pixels that is masked, as a function of time. Chosen
-        from data by [`softsde.schedules.transport_schedule`][]; by default it grows
+        from data by [`softsde.fitting.transport_schedule`][]; by default it grows
         evenly from 0 to `max_masked`, once the noise has grown.
     - `max_masked`: the last fraction of that default.
     - `width`: of the edge, as in [`softsde.corruptions.SoftMask`][]. `None` is the

@@ -12,9 +12,10 @@ from jaxtyping import Array, Float
 
 from .._checks import concrete
 from .._types import Key, Sample, Scalar, ScalarLike
-from ..corruptions import AbstractCorruption, Identity, Scale
-from ..schedules import AbstractSchedule
-from ._start import check_levels, check_start
+from ..corruptions import AbstractCorruption
+from ..schedules import AbstractSchedule, Constant
+from ._smooth import check_jump, guard_jump, known_jump
+from ._start import check_levels, check_noise, check_operator, check_start
 
 
 class Process(eqx.Module):
@@ -32,13 +33,15 @@ class Process(eqx.Module):
             ss.schedules.PiecewiseLinear([0.2, 1.0], [0.01, 18.0]),
             ss.schedules.TwoPhase(0.01, 0.1, fraction=0.2),
         )
-        x_t, eta = process.perturb(jnp.array(0.5), image, key=key)
+        x_t, eta = process.perturb(0.5, image, key=key)
         ```
 
-    $C_t$ starts at the identity. This is checked where it can be told: what
-    `corruption` does at the first level, at `t0` or at 0, must leave white noise within
-    5 % of itself. `clean_start=False` is for who means otherwise, say for data that
-    were never seen uncorrupted.
+    **Raises:** `ValueError` for levels that the corruption does not have, a noise that
+    is negative or falls, a corruption that is not linear in the sample (where it says
+    the shape of its samples; [`softsde.corruptions.check`][] tries any), or one that is
+    not the identity at the start: there it must leave white noise within 5 % of itself.
+    Pass `clean_start=False` to skip that last check, e.g. for data observed only in
+    corrupted form. What is traced (schedules that are being trained) is not checked.
     """
 
     corruption: AbstractCorruption
@@ -66,6 +69,8 @@ class Process(eqx.Module):
                 "process corrupts as time grows."
             )
         check_levels(self.corruption, self.levels, (self.t0, self.t1))
+        check_noise(self.noise, self.t0, self.t1)
+        check_operator(self.corruption, self.levels, self.t0, self.t1)
         if self.clean_start:
             check_start(self.corruption, self.levels, self.t0, self.t1)
 
@@ -99,12 +104,29 @@ class Process(eqx.Module):
         r"""$C_t$ as a lineax operator on samples of the given shape and dtype."""
         return self.corruption.operator(self.levels(t), structure)
 
+    # What a step changes, without the rounding of a difference.
+
+    def log_sigma_ratio(self, t: ScalarLike, t_next: ScalarLike) -> Scalar:
+        r"""$\log(\sigma_t / \sigma_{t'})$, exact also for very short steps."""
+        return self.noise.log_ratio(t, t_next)
+
+    def variance_drop(self, t: ScalarLike, t_next: ScalarLike) -> Scalar:
+        r"""$\sigma_t^2 - \sigma_{t'}^2$, exact also for very short steps."""
+        ratio = self.log_sigma_ratio(t, t_next)
+        return -(self.sigma(t) ** 2) * jnp.expm1(-2 * ratio)
+
+    def log_sigma_derivative(self, t: ScalarLike) -> Scalar:
+        r"""$d \log \sigma_t / dt$; zero where there is no noise at any time."""
+        if self.is_noiseless:
+            return jnp.zeros_like(jnp.asarray(t))
+        return self.noise.derivative(t) / self.noise(t)
+
     # Scalings, which have more in closed form.
 
     @property
     def is_scaling(self) -> bool:
-        r"""Whether $C_t = \alpha_t I$: the corruption is `Identity` or `Scale`."""
-        return isinstance(self.corruption, (Identity, Scale))
+        r"""Whether $C_t = \alpha_t I$, as the corruption's structure says."""
+        return self.corruption.structure.basis == "every"
 
     def signal(self, t: ScalarLike) -> Scalar:
         r"""The factor $\alpha_t$ of a scaling, $C_t = \alpha_t I$.
@@ -129,28 +151,24 @@ class Process(eqx.Module):
             raise ValueError(
                 "`snr` needs a corruption that is diagonal in a basis, got "
                 f"`{type(self.corruption).__name__}`: it mixes components as it "
-                "weakens them, and leaves no ratio to any one of them."
+                "weakens them, so no component has a ratio of its own."
             )
         t = jnp.asarray(t)
         return (self.corruption.eigenvalues(self.levels(t)) / self.sigma(t)) ** 2
-
-    def require_scaling(self, what: str) -> None:
-        r"""Refuses `what` for a corruption that is not $\alpha_t I$.
-
-        **Raises:** `ValueError`, naming the corruption.
-        """
-        if not self.is_scaling:
-            raise ValueError(
-                f"{what} needs C_t = alpha_t I, so `Identity` or `Scale` for the "
-                f"corruption, got `{type(self.corruption).__name__}`: it weakens each "
-                "component of a sample by a factor of its own."
-            )
 
     # Forward in time.
 
     def marginal(self, t: ScalarLike, x0: Sample) -> tuple[Sample, Scalar]:
         r"""Mean $C_t x_0$ and standard deviation $\sigma_t$ of $x_t$ given $x_0$."""
         return self.apply(t, x0), self.sigma(jnp.asarray(t, x0.dtype))
+
+    def draw_noise(self, key: Key, like: Sample) -> Sample:
+        r"""A draw of $\eta \sim N(0, I)$, shaped like `like`.
+
+        All noise of a process is drawn here: by `perturb`, by the priors and by the
+        samplers.
+        """
+        return jax.random.normal(key, like.shape, like.dtype)
 
     def perturb(self, t: ScalarLike, x0: Sample, *, key: Key) -> tuple[Sample, Sample]:
         r"""A draw of $x_t$ given $x_0$.
@@ -164,7 +182,7 @@ class Process(eqx.Module):
         **Returns:** the pair $(x_t, \eta)$ with $x_t = C_t x_0 + \sigma_t \eta$.
         """
         mean, std = self.marginal(t, x0)
-        eta = jax.random.normal(key, x0.shape, x0.dtype)
+        eta = self.draw_noise(key, x0)
         return mean + std * eta, eta
 
     # Given the posterior mean.
@@ -177,13 +195,12 @@ class Process(eqx.Module):
         mean, std = self.marginal(t, x0_hat)
         return (mean - x) / std**2
 
-    def drift(self, t: ScalarLike, x: Sample, x0_hat: Sample) -> Sample:
+    def drift(self, t: ScalarLike, x0_hat: Sample) -> Sample:
         r"""Drift of the forward SDE, $\frac{dC_t}{dt} E[x_0|x_t]$ (Eq. 13).
 
-        Not the linear drift $f_t x$ of the SDE by which VP and its like are published:
-        see [`softsde.processes.classical_sde`][].
+        It is not the linear drift $f_t x$ of the SDE by which VP and its like are
+        published: see [`softsde.processes.classical_sde`][].
         """
-        del x
         return self.apply_dot(t, x0_hat)
 
     def diffusion(self, t: ScalarLike) -> Scalar:
@@ -199,21 +216,106 @@ class Process(eqx.Module):
 
         $u = \frac{dC_t}{dt} E[x_0|x_t] - \frac12 \frac{d\sigma_t^2}{dt}
         \nabla \log q_t$. The flow of `u` has exactly the marginals of the process.
+        Where there is no noise at all, the second term is zero.
         """
-        half = 0.5 * self.variance_derivative(jnp.asarray(t, x.dtype))
-        return self.apply_dot(t, x0_hat) - half * self.score(t, x, x0_hat)
+        t = jnp.asarray(t, x.dtype)
+        # d(sigma^2)/dt / 2 sigma^2 = d log(sigma)/dt.
+        gap = self.apply(t, x0_hat) - x
+        return self.apply_dot(t, x0_hat) - self.log_sigma_derivative(t) * gap
+
+    # What is known before anything is computed.
+
+    def known_sigma(self, t: ScalarLike) -> float | None:
+        """`sigma(t)` as a Python number; `None` where the schedule is traced."""
+        # Under a transformation as well: what is not traced is known there too.
+        with jax.ensure_compile_time_eval():
+            value = concrete(self.noise(jnp.asarray(t)))
+        return None if value is None else float(value)
+
+    def known_signal(self, t: ScalarLike) -> float | None:
+        """`signal(t)` as a Python number; `None` where the schedule is traced."""
+        with jax.ensure_compile_time_eval():
+            value = concrete(self.signal(jnp.asarray(t)))
+        return None if value is None else float(value)
+
+    @property
+    def is_noiseless(self) -> bool:
+        """Whether there is no noise at any time, as in Cold Diffusion."""
+        return isinstance(self.noise, Constant) and self.known_sigma(self.t0) == 0
+
+    def kinks(self) -> Float[Array, " kinks"]:
+        """The times between `t0` and `t1` at which a schedule changes its slope.
+
+        Steps that adapt end there: no solver keeps its order across a kink.
+        """
+        kinks = jnp.concatenate([self.levels.kinks(), self.noise.kinks()])
+        # Outside there is nothing to step over; moving those to `t0` keeps the shape.
+        inside = (kinks > self.t0) & (kinks < self.t1)
+        return jnp.where(inside, kinks, self.t0)
+
+    def require_scaling(self, what: str) -> None:
+        r"""Refuses `what` for a corruption that is not $\alpha_t I$.
+
+        **Raises:** `ValueError`, naming the corruption.
+        """
+        if not self.is_scaling:
+            raise ValueError(
+                f"{what} needs C_t = alpha_t I, such as `Identity`, `Scale` or `Fade` "
+                f"for the corruption, got `{type(self.corruption).__name__}`, which "
+                "weakens each component of a sample by a factor of its own."
+            )
 
     def require_noise(self, what: str) -> None:
         """Refuses, before any compute, to let `what` divide by a zero `sigma`.
 
         **Raises:** `ValueError` when the noise at `t0` is known and not positive.
         """
-        # Under a transformation as well: what is not traced is known there too.
-        with jax.ensure_compile_time_eval():
-            least = concrete(self.noise(jnp.asarray(self.t0)))
+        least = self.known_sigma(self.t0)
         if least is not None and not least > 0:
             raise ValueError(
                 f"{what} divides by sigma, but this process has sigma({self.t0}) = "
                 f"{least}. Give it a noise schedule that is positive at `t0`, such as "
                 "`TwoPhase(0.01, 0.1)` or `Geometric(0.01, 0.1)`."
             )
+
+    def require_score(self, what: str) -> None:
+        """Refuses `what` where the score is needed and has no value at `t0`.
+
+        A process without any noise passes: its score has weight zero in every sampler.
+
+        **Raises:** `ValueError` when `sigma` begins at zero and grows.
+        """
+        if not self.is_noiseless:
+            self.require_noise(what)
+
+    def guard_smooth(self, what: str, x: Sample) -> Sample:
+        """`x`, with the refusal of `require_smooth` where only running can tell.
+
+        That is where the numbers of the process are traced and its corruption does not
+        say whether it jumps.
+
+        **Arguments:**
+
+        - `what`: what needs a derivative of $C_t$.
+        - `x`: one sample.
+        """
+        self.require_smooth(what, x.shape)
+        return guard_jump(self.corruption, self.levels, self.t0, self.t1, what, x)
+
+    def require_smooth(self, what: str, shape: tuple[int, ...] | None = None) -> None:
+        r"""Refuses `what` for a corruption that jumps as time goes on.
+
+        A corruption that says nothing of it (`structure.differentiable` is `None`) is
+        tried: $C_t$ of one random sample changes by a finite amount over a step that
+        shrinks if it jumps.
+
+        **Arguments:**
+
+        - `what`: what needs a derivative of $C_t$.
+        - `shape`: of one sample, for a corruption that does not tell its own.
+
+        **Raises:** `ValueError`, naming the corruption.
+        """
+        jump = known_jump(self.corruption, self.levels, self.t0, self.t1, shape)
+        if jump is not None:
+            raise ValueError(f"{what} {check_jump(self.corruption, jump)}")

@@ -1,11 +1,11 @@
-"""What can be told of a process before it runs: its levels, and a clean start."""
+"""Checks of a process before it runs: levels, linearity, noise and a clean start."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .._checks import concrete
-from ..corruptions import AbstractCorruption
+from ..corruptions import AbstractCorruption, check_linear
 from ..schedules import AbstractSchedule
 
 # Below these shares of the way, or of a sample's size, a start counts as clean. A
@@ -30,6 +30,43 @@ def check_levels(
                 "`Process` got `levels` that leave the range of its corruption at "
                 f"time {t}: {error}"
             ) from None
+
+
+def check_operator(
+    corruption: AbstractCorruption, levels: AbstractSchedule, t0: float, t1: float
+) -> None:
+    """Refuses a corruption that is not linear in the sample, where it can be tried."""
+    structure = corruption.structure
+    # A family with a basis multiplies coefficients, which is linear.
+    if structure.basis is None and structure.shape is not None:
+        level = _level(levels, 0.5 * (t0 + t1))
+        if level is not None:
+            check_linear(corruption, structure.shape, level)
+
+
+def check_noise(noise: AbstractSchedule, t0: float, t1: float) -> None:
+    """Refuses a noise that is known to be negative, not finite, or to fall."""
+    with jax.ensure_compile_time_eval():
+        times = jnp.linspace(t0, t1, 33)
+        values = concrete(jax.jit(jax.vmap(noise))(times))
+    if values is None:
+        return
+    if not np.all(np.isfinite(values) & (values >= 0)):
+        worst = int(np.argmin(np.where(np.isfinite(values), values, -np.inf)))
+        raise ValueError(
+            f"`Process` got a noise schedule with sigma({times[worst]:.4g}) = "
+            f"{values[worst]:.4g}; expected standard deviations that are finite and at "
+            "least 0."
+        )
+    falls = np.diff(values) < -1e-5 * np.max(values)
+    if falls.any():
+        first = int(np.argmax(falls))
+        raise ValueError(
+            f"`Process` got a noise schedule that falls, from {values[first]:.4g} at "
+            f"time {times[first]:.4g} to {values[first + 1]:.4g}; expected one that "
+            "never falls. Time runs from the data (`t0`) to the noise (`t1`): exchange "
+            "the ends of the schedule."
+        )
 
 
 def check_start(

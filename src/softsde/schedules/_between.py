@@ -1,4 +1,4 @@
-"""What `Linear`, `Cosine` and `Sigmoid` share: a way from one value to another."""
+"""Helpers of `Linear`, `Cosine` and `Sigmoid`, which go from one value to another."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from .._types import Scalar, ScalarLike
 
 
 def between(start: Any, end: Any, share: Scalar) -> Scalar:
-    """`start` at the share 0 and `end` at 1, both to the last bit."""
+    """`start` at the share 0 and `end` at the share 1, both exactly."""
     start, end = jnp.asarray(start, share.dtype), jnp.asarray(end, share.dtype)
     return start * (1 - share) + end * share
 
@@ -29,5 +29,5 @@ def check_ends(owner: str, start: Any, end: Any) -> None:
     if not (np.isfinite(start) and np.isfinite(end) and start != end):
         raise ValueError(
             f"`{owner}` needs finite `start` and `end` that differ, got {start} and "
-            f"{end}. For a value that does not move use `Constant`."
+            f"{end}. For a value that does not change use `Constant`."
         )

@@ -1,8 +1,8 @@
 r"""The cosine schedule with a bounded log signal-to-noise ratio.
 
-The angle $\phi_t$ with $\tan \phi_t = \sigma_t / \alpha_t$ runs evenly between the two
-at which the log ratio $-2 \log \tan \phi$ has its bounds. Both schedules are sines of
-an angle counted from where they are small, so that neither cancels.
+The angle $\phi_t$ with $\tan \phi_t = \sigma_t / \alpha_t$ is linear in time, between
+the two angles at which the log ratio $-2 \log \tan \phi$ has its bounds. Each schedule
+is the sine of an angle that is zero where the schedule is zero, so neither cancels.
 """
 
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ def _check_bounds(owner: str, least: ArrayLike, greatest: ArrayLike) -> None:
 
 
 def _angles(schedule, dtype) -> tuple[Scalar, Scalar, Scalar]:
-    """From no noise to the start, from the end to no signal, and between."""
+    """The angles from no noise to the start, from the end to no signal, and between."""
     greatest = jnp.asarray(schedule.log_snr_max, dtype)
     least = jnp.asarray(schedule.log_snr_min, dtype)
     before, after = (
@@ -36,9 +36,9 @@ class BoundedCosineVPSignal(AbstractSchedule):
     r"""$\alpha_t = \cos \phi_t$ with $\phi_t = \phi_0 + t\,(\phi_1 - \phi_0)$.
 
     $\phi_0 = \arctan e^{-\lambda_{\max}/2}$ and
-    $\phi_1 = \arctan e^{-\lambda_{\min}/2}$, $\lambda$ the log signal-to-noise ratio
-    $\log \alpha^2 / \sigma^2$: `log_snr_max` at $t = 0$, where the signal is 1 but for
-    2e-5, and `log_snr_min` at $t = 1$.
+    $\phi_1 = \arctan e^{-\lambda_{\min}/2}$, where $\lambda$ is the log signal-to-noise
+    ratio $\log \alpha^2 / \sigma^2$. It is `log_snr_max` at $t = 0$, where the signal
+    is 2e-5 below 1 by default, and `log_snr_min` at $t = 1$.
 
     ??? cite "Reference"
 
@@ -65,7 +65,7 @@ class BoundedCosineVPSignal(AbstractSchedule):
 class BoundedCosineVP(AbstractSchedule):
     r"""$\sigma_t = \sin \phi_t = \sqrt{1 - \alpha_t^2}$.
 
-    It goes with the signal [`softsde.schedules.BoundedCosineVPSignal`][]. Unlike
+    It belongs to the signal [`softsde.schedules.BoundedCosineVPSignal`][]. Unlike
     [`softsde.schedules.CosineVP`][] it has noise, and a finite derivative, at $t = 0$.
     """
 

@@ -1,11 +1,11 @@
-"""A schedule that does not move."""
+"""A schedule with one value at all times."""
 
 import jax.numpy as jnp
 from jaxtyping import ArrayLike
 
 from .._checks import check_non_negative
 from .._types import Scalar, ScalarLike
-from ._base import AbstractSchedule
+from ._base import AbstractSchedule, same_dtype
 
 
 class Constant(AbstractSchedule):
@@ -20,8 +20,11 @@ class Constant(AbstractSchedule):
         t = jnp.asarray(t)
         return jnp.asarray(self.value, t.dtype) + jnp.zeros_like(t)
 
+    def log_ratio(self, t: ScalarLike, t_next: ScalarLike) -> Scalar:
+        return jnp.zeros_like(same_dtype(t, t_next)[0])
+
     def inverse(self, value: ScalarLike) -> Scalar:
         raise ValueError(
-            "`Constant` takes one value at all times: it has no inverse. Use a "
+            "`Constant` has the same value at all times, so it has no inverse. Use a "
             "strictly increasing schedule, such as `Geometric`."
         )

@@ -1,4 +1,4 @@
-"""From one value to another along half a period of a cosine."""
+"""Half a period of a cosine, from one value to another."""
 
 import jax.numpy as jnp
 from jaxtyping import ArrayLike
@@ -11,8 +11,9 @@ from ._between import between, check_ends, share_of
 class Cosine(AbstractSchedule):
     r"""$a + (b - a)\, \frac12 (1 - \cos \pi t)$ for $t \in [0, 1]$.
 
-    $a$ is `start`, $b$ is `end`; it is at rest at both. The cosine schedule of Nichol
-    and Dhariwal is another: see [`softsde.schedules.CosineVP`][].
+    $a$ is `start`, $b$ is `end`. The derivative is zero at both ends. The cosine
+    schedule of Nichol and Dhariwal is a different one: see
+    [`softsde.schedules.CosineVP`][].
     """
 
     start: ArrayLike
@@ -22,7 +23,7 @@ class Cosine(AbstractSchedule):
         check_ends("Cosine", self.start, self.end)
 
     def __call__(self, t: ScalarLike) -> Scalar:
-        # sin^2 rather than 1 - cos, which cancels near the start.
+        # sin^2(pi t / 2) is (1 - cos(pi t)) / 2 without the cancellation near 0.
         share = jnp.sin(0.5 * jnp.pi * jnp.asarray(t)) ** 2
         return between(self.start, self.end, share)
 

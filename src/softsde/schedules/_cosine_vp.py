@@ -34,7 +34,7 @@ class CosineVPSignal(AbstractSchedule):
     def __call__(self, t: ScalarLike) -> Scalar:
         t = jnp.asarray(t)
         s = jnp.asarray(self.offset, t.dtype)
-        # The sine of the complement, so that it is exactly zero at one.
+        # The sine of the complementary angle, which is exactly zero at t = 1.
         ahead = jnp.sin(_QUARTER * (1 - t) / (1 + s))
         return ahead / jnp.cos(_QUARTER * s / (1 + s))
 
@@ -48,8 +48,8 @@ class CosineVPSignal(AbstractSchedule):
 class CosineVP(AbstractSchedule):
     r"""$\sigma_t = \sqrt{1 - \alpha_t^2}$: the noise of the cosine schedule.
 
-    It goes with the signal [`softsde.schedules.CosineVPSignal`][]. The
-    derivative is infinite at $t = 0$: a process begins a little later.
+    It belongs to the signal [`softsde.schedules.CosineVPSignal`][]. The derivative is
+    infinite at $t = 0$, so a process must start a little later.
     """
 
     offset: ArrayLike = 0.008

@@ -5,15 +5,15 @@ from jaxtyping import ArrayLike
 
 from .._checks import check_positive, concrete
 from .._types import Scalar, ScalarLike
-from ._base import AbstractSchedule
+from ._base import AbstractSchedule, log_ratio_by_change, same_dtype
 
 
 class EDM(AbstractSchedule):
     r"""$\big(a^{1/\rho} + t\,(b^{1/\rho} - a^{1/\rho})\big)^\rho$ for $t \in [0, 1]$.
 
-    $a$ is `sigma_min`, $b$ is `sigma_max`. EDM has $\sigma$ itself for its time and
-    places its *steps* so (their Eq. 5); here the placement is the schedule, and evenly
-    spaced times are the steps of EDM.
+    $a$ is `sigma_min`, $b$ is `sigma_max`. EDM uses $\sigma$ itself as time, and this
+    formula to place its *steps* (their Eq. 5). Here the formula is the schedule, so
+    evenly spaced times give the steps of EDM.
 
     ??? cite "Reference"
 
@@ -43,6 +43,13 @@ class EDM(AbstractSchedule):
         t = jnp.asarray(t)
         low, high, rho = self._roots(t.dtype)
         return (low + t * (high - low)) ** rho
+
+    def log_ratio(self, t: ScalarLike, t_next: ScalarLike) -> Scalar:
+        t, t_next = same_dtype(t, t_next)
+        low, high, rho = self._roots(t.dtype)
+        speed = high - low
+        root, root_next = low + t * speed, low + t_next * speed
+        return rho * log_ratio_by_change(root, root_next, speed * (t - t_next))
 
     def inverse(self, value: ScalarLike) -> Scalar:
         value = jnp.asarray(value)

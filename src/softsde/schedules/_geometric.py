@@ -1,11 +1,11 @@
-"""Geometric growth: each moment multiplies by the same factor."""
+"""Geometric growth: the logarithm of the value is linear in time."""
 
 import jax.numpy as jnp
 from jaxtyping import ArrayLike
 
 from .._checks import check_positive, concrete
 from .._types import Scalar, ScalarLike
-from ._base import AbstractSchedule
+from ._base import AbstractSchedule, same_dtype
 
 
 class Geometric(AbstractSchedule):
@@ -24,7 +24,7 @@ class Geometric(AbstractSchedule):
         if low is not None and high is not None and not low < high:
             raise ValueError(
                 f"`Geometric` needs `minimum` < `maximum`, got {low} and {high}. For a "
-                "value that does not move use `Constant`."
+                "value that does not change use `Constant`."
             )
 
     def __call__(self, t: ScalarLike) -> Scalar:
@@ -32,6 +32,12 @@ class Geometric(AbstractSchedule):
         low = jnp.asarray(self.minimum, t.dtype)
         high = jnp.asarray(self.maximum, t.dtype)
         return low * (high / low) ** t
+
+    def log_ratio(self, t: ScalarLike, t_next: ScalarLike) -> Scalar:
+        t, t_next = same_dtype(t, t_next)
+        low = jnp.asarray(self.minimum, t.dtype)
+        high = jnp.asarray(self.maximum, t.dtype)
+        return (t - t_next) * jnp.log(high / low)
 
     def inverse(self, value: ScalarLike) -> Scalar:
         value = jnp.asarray(value)

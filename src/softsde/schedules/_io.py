@@ -1,9 +1,8 @@
-"""Schedules as JSON: what an experiment keeps is a file a person can read."""
+"""Schedules as JSON files, which a person can read."""
 
 import json
 import os
 import pathlib
-import tempfile
 from typing import Any
 
 from ._base import AbstractSchedule
@@ -45,26 +44,12 @@ _SCHEDULES: dict[str, type[AbstractSchedule]] = {
 }
 
 
-def write_json(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
-    """Writes `content` whole or not at all."""
-    path = pathlib.Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w") as file:
-            json.dump(content, file, indent=1)
-            file.write("\n")
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-
-
 def from_dict(content: dict[str, Any]) -> AbstractSchedule:
-    """The schedule that `schedule.to_dict()` described.
+    """Builds the schedule that `schedule.to_dict()` describes.
 
     **Arguments:**
 
-    - `content`: a `"schedule"` entry that names the class, and its parameters.
+    - `content`: the name of the class under `"schedule"`, and its parameters.
 
     **Raises:** `ValueError` for an unknown class or unknown or missing parameters.
     """
@@ -96,7 +81,7 @@ def load(path: str | os.PathLike[str]) -> AbstractSchedule:
 
     - `path`: of the JSON file.
 
-    **Raises:** `ValueError` when the file holds no schedule, naming the file.
+    **Raises:** `ValueError` for a file that holds no schedule.
     """
     try:
         content = _read(path)
@@ -107,25 +92,17 @@ def load(path: str | os.PathLike[str]) -> AbstractSchedule:
 
 
 def provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What the file of a schedule says of how it came about; empty where nothing.
+    """Reads how the schedule in a file was computed; empty if the file does not say.
+
+    [`softsde.fitting.provenance`][] does the same for a schedule that comes with the
+    package.
 
     **Arguments:**
 
-    - `path`: of the JSON file, or the name of one that comes with the package, as in
-        [`softsde.schedules.shipped`][].
+    - `path`: of the JSON file.
 
-    **Raises:** `ValueError` when the file holds no JSON object; `FileNotFoundError`.
-
-    !!! example
-
-        ```python
-        ss.schedules.provenance("digits_blur")["images"]  # 1500
-        ```
+    **Raises:** `ValueError` for a file that holds no JSON object; `FileNotFoundError`.
     """
-    from ._shipped import path_of, shipped_names
-
-    if str(path) in shipped_names():
-        path = path_of(str(path))
     try:
         return _read(path).get("provenance", {})
     except (TypeError, ValueError) as error:

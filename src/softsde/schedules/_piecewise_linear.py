@@ -1,4 +1,4 @@
-"""Linear interpolation between points: what a discrete choice of levels becomes."""
+"""Linear interpolation between points, such as levels chosen from a finite set."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -6,7 +6,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from .._checks import concrete
 from .._types import Scalar, ScalarLike
-from ._base import AbstractSchedule
+from ._base import AbstractSchedule, log_ratio_by_change, same_dtype
 
 
 def _check(name: str, values: ArrayLike, rule: str) -> None:
@@ -17,7 +17,7 @@ def _check(name: str, values: ArrayLike, rule: str) -> None:
     if rule == "strictly increase":
         wrong = steps <= 0
     else:
-        # The way is that of the ends.
+        # The direction is that from the first value to the last.
         wrong = steps * (known[-1] - known[0]) < 0
         wrong |= (known[-1] == known[0]) & (steps != 0)
     if not np.all(np.isfinite(known)) or wrong.any():
@@ -31,9 +31,9 @@ def _check(name: str, values: ArrayLike, rule: str) -> None:
 
 
 class PiecewiseLinear(AbstractSchedule):
-    """Passes through `(times[i], levels[i])`, linear between, constant outside.
+    """Linear between the points `(times[i], levels[i])`, constant outside.
 
-    The levels rise or fall, as what they count asks for; a noise schedule rises.
+    The levels rise or fall. For a noise schedule they must rise.
 
     !!! example
 
@@ -50,10 +50,10 @@ class PiecewiseLinear(AbstractSchedule):
         """**Arguments:**
 
         - `times`: strictly increasing, at least two.
-        - `levels`: as many, never decreasing or never increasing.
+        - `levels`: one for each time, never decreasing or never increasing.
 
         **Raises:** `ValueError` for unequal lengths, values that are not finite, times
-        that are unsorted or levels that turn.
+        that do not increase or levels that change direction.
         """
         if not isinstance(times, jnp.ndarray):
             times = np.asarray(times, np.float64)
@@ -61,7 +61,7 @@ class PiecewiseLinear(AbstractSchedule):
             levels = np.asarray(levels, np.float64)
         if np.ndim(times) != 1 or np.shape(times) != np.shape(levels):
             raise ValueError(
-                "`PiecewiseLinear` needs one level a time, got `times` of shape "
+                "`PiecewiseLinear` needs one level for each time, got `times` of shape "
                 f"{np.shape(times)} and `levels` of shape {np.shape(levels)}."
             )
         if np.shape(times)[0] < 2:
@@ -75,13 +75,28 @@ class PiecewiseLinear(AbstractSchedule):
         t = jnp.asarray(t)
         return jnp.interp(t, self.times.astype(t.dtype), self.levels.astype(t.dtype))
 
+    def kinks(self) -> Float[Array, " kinks"]:
+        return self.times
+
+    def log_ratio(self, t: ScalarLike, t_next: ScalarLike) -> Scalar:
+        t, t_next = same_dtype(t, t_next)
+        times, levels = self.times.astype(t.dtype), self.levels.astype(t.dtype)
+        # The change is a sum over the pieces that the step meets. All its terms have
+        # one sign, so nothing cancels.
+        early, late = jnp.minimum(t, t_next), jnp.maximum(t, t_next)
+        inside = jnp.minimum(late, times[1:]) - jnp.maximum(early, times[:-1])
+        slopes = jnp.diff(levels) / jnp.diff(times)
+        change = jnp.sum(slopes * jnp.maximum(inside, 0))
+        change = jnp.where(t < t_next, -change, change)
+        return log_ratio_by_change(self(t), self(t_next), change)
+
     def inverse(self, value: ScalarLike) -> Scalar:
         value = jnp.asarray(value)
         times, levels = self.times.astype(value.dtype), self.levels.astype(value.dtype)
-        # Falling levels are rising ones upside down.
+        # The negative of falling levels rises.
         way = jnp.where(levels[-1] < levels[0], -1, 1).astype(value.dtype)
         value, levels = way * value, way * levels
-        # The first point that reaches `value`: where the schedule is flat, its start.
+        # The first point that reaches `value`: on a flat piece, its start.
         right = jnp.clip(jnp.searchsorted(levels, value), 1, levels.size - 1)
         rise = levels[right] - levels[right - 1]
         share = jnp.where(

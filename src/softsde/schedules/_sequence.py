@@ -1,28 +1,38 @@
-"""Discrete noise levels: what annealed score matching trains and samples on."""
+"""Discrete noise levels, on which annealed score matching trains and samples."""
 
 import math
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .._checks import check_positive
-from ._cosine import Cosine
-from ._geometric import Geometric
-from ._linear import Linear
-from ._sigmoid import Sigmoid
 
 
-def _odds(start: float, end: float) -> Sigmoid:
-    return Sigmoid(start, end, steepness=2 * math.log(end / start))
+def _geometric(u, first, last):
+    return first * (last / first) ** u
+
+
+def _affine(u, first, last):
+    return first + (last - first) * u
+
+
+def _cosine(u, first, last):
+    return first * np.cos(math.acos(last / first) * u)
+
+
+def _sigmoid(u, first, last):
+    # A / (1 + exp(k (u - 1/2))) with A = a + b, k = 2 log(a / b).
+    steepness = 2 * math.log(first / last)
+    return (first + last) / (1 + np.exp(steepness * (u - 0.5)))
 
 
 _SEQUENCES = {
-    "geometric": Geometric,
-    "affine": Linear,
-    "cosine": Cosine,
-    "sigmoid": _odds,
+    "geometric": _geometric,
+    "affine": _affine,
+    "cosine": _cosine,
+    "sigmoid": _sigmoid,
 }
 
 
@@ -34,19 +44,25 @@ def noise_sequence(
 ) -> Float[Array, " num"]:
     r"""A decreasing sequence of noise levels, both ends included.
 
-    The schedule of that name from `last` to `first`, read at evenly spaced times from
-    its end to its start: `Geometric`, `Linear` (`"affine"`), `Cosine` or `Sigmoid`.
+    With $u = i / (n - 1)$ for $i = 0, \dots, n - 1$, $a$ the level `first` and $b$ the
+    level `last`:
 
-    The sigmoid is the logistic curve that falls to zero, $A / (1 + e^{k (u -
-    \frac12)})$ for $u$ from 0 to 1. Its two constants follow from the two ends $a$
-    (`first`) and $b$ (`last`): $A = a + b$ and $k = 2 \log (a / b)$. (With $A = 1$ it
-    could not start at 1, which a logistic function does not attain.) So the odds
-    $\sigma / (A - \sigma)$ are in geometric progression, from $a / b$ to $b / a$.
+    | `name` | $\sigma_i$ |
+    | --- | --- |
+    | `"geometric"` | $a\, (b / a)^u$ |
+    | `"affine"` | $a + (b - a)\, u$ |
+    | `"cosine"` | $a \cos(u \arccos(b / a))$ |
+    | `"sigmoid"` | $(a + b) / (1 + e^{k (u - \frac12)})$, $k = 2 \log(a / b)$ |
+
+    The cosine is a quarter of a period without the part below `last`. The sigmoid is a
+    logistic curve that falls to zero, $A / (1 + e^{k (u - \frac12)})$; the two ends
+    determine $A$ and $k$. ($A = 1$ would not allow `first=1`, since a logistic curve
+    does not reach its limit.)
 
     **Arguments:**
 
-    - `name`: of the shape.
-    - `num`: how many levels, at least two.
+    - `name`: the shape.
+    - `num`: the number of levels, at least two.
     - `first`, `last`: the largest and the smallest level; positive.
 
     **Returns:** the levels, from `first` down to `last`.
@@ -65,4 +81,7 @@ def noise_sequence(
         raise ValueError(
             f"`noise_sequence` needs `first` > `last`, got {first} and {last}."
         )
-    return jax.vmap(_SEQUENCES[name](last, first))(jnp.linspace(1.0, 0.0, num))
+    levels = _SEQUENCES[name](np.linspace(0.0, 1.0, num), first, last)
+    # The ends are exact, whatever the rounding between.
+    levels[0], levels[-1] = first, last
+    return jnp.asarray(levels, jnp.result_type(float))

@@ -1,4 +1,4 @@
-"""From one value to another along a logistic curve."""
+"""A logistic curve from one value to another."""
 
 import jax.numpy as jnp
 from jaxtyping import ArrayLike
@@ -12,8 +12,8 @@ from ._between import between, check_ends, share_of
 class Sigmoid(AbstractSchedule):
     r"""$A\, \mathrm{s}(k (t - \frac12)) + B$ with $\mathrm{s}(u) = 1 / (1 + e^{-u})$.
 
-    $k$ is `steepness`; $A$ and $B$ are what the two ends ask for, the values `start` at
-    $t = 0$ and `end` at $t = 1$.
+    $k$ is `steepness`. $A$ and $B$ follow from the values `start` at $t = 0$ and `end`
+    at $t = 1$.
     """
 
     start: ArrayLike
@@ -27,8 +27,8 @@ class Sigmoid(AbstractSchedule):
     def __call__(self, t: ScalarLike) -> Scalar:
         t = jnp.asarray(t)
         half = 0.5 * jnp.asarray(self.steepness, t.dtype)
-        # (s(k(t - 1/2)) - s(-k/2)) / (s(k/2) - s(-k/2)) without its differences, by
-        # tanh a + tanh b = sinh(a + b) / (cosh a cosh b).
+        # (s(k(t - 1/2)) - s(-k/2)) / (s(k/2) - s(-k/2)). The differences would cancel;
+        # tanh a + tanh b = sinh(a + b) / (cosh a cosh b) has none.
         above = jnp.sinh(half * t)
         below = 2 * jnp.cosh(half * (t - 0.5)) * jnp.sinh(half / 2)
         return between(self.start, self.end, above / below)

@@ -1,4 +1,4 @@
-r"""A change of clock that can be trained: it cannot help but increase."""
+r"""A change of pace that can be trained: it increases for all parameters."""
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +11,13 @@ from ._base import AbstractSchedule
 
 
 class SoftmaxWarp(AbstractSchedule):
-    r"""$w$ from 0 to 1 by even steps of time and steps of size $\mathrm{softmax}(a)$.
+    r"""$w$ from 0 to 1 with steps $\mathrm{softmax}(a)$, evenly spaced in time.
 
-    Linear between the knots $w(k / K) = \sum_{j \le k} \mathrm{softmax}(a)_j$. Whatever
-    the $K$ `logits`, it increases strictly and ends at 1, so gradient descent on them
-    needs no constraint. Zeros are the identity.
+    It is linear between the knots $w(k / K) = \sum_{j \le k} \mathrm{softmax}(a)_j$.
+    For all values of the $K$ `logits` it increases strictly and ends at 1, so gradient
+    descent on them needs no constraint. Zeros give the identity.
 
-    It is what [`softsde.schedules.fit_warp`][] trains, and may be the `warp` of a
+    [`softsde.fitting.fit_warp`][] trains it. It can be the `warp` of a
     [`softsde.schedules.TimeWarp`][].
 
     !!! example
@@ -35,8 +35,7 @@ class SoftmaxWarp(AbstractSchedule):
 
         - `logits`: logarithms of the steps, up to a constant; at least one.
 
-        **Raises:** `ValueError` for another number of axes, or logits that are not
-        finite.
+        **Raises:** `ValueError` for logits of another shape, or that are not finite.
         """
         if not isinstance(logits, jnp.ndarray):
             logits = np.asarray(logits, np.float64)
@@ -53,8 +52,11 @@ class SoftmaxWarp(AbstractSchedule):
     def knots(self) -> Float[Array, " ends"]:
         """The values at the even times, 0 and 1 included."""
         steps = jnp.cumsum(jax.nn.softmax(self.logits))
-        # The sum of all is 1 but for rounding: it is put there.
+        # The last sum is 1 up to rounding, so it is set to 1.
         return jnp.pad(steps[:-1], 1, constant_values=(0, 1))
+
+    def kinks(self) -> Float[Array, " kinks"]:
+        return jnp.linspace(0, 1, self.logits.size + 1, dtype=self.logits.dtype)
 
     def __call__(self, t: ScalarLike) -> Scalar:
         t = jnp.asarray(t)

@@ -1,11 +1,15 @@
-"""A schedule run on another clock."""
+"""A schedule run at another pace."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from .._types import Scalar, ScalarLike
 from ._base import AbstractSchedule
 
 
 class TimeWarp(AbstractSchedule):
-    r"""$t \mapsto f(w(t))$: the values of `base`, at the pace of `warp`.
+    r"""$t \mapsto f(w(t))$, with $f$ the schedule `base` and $w$ the schedule `warp`.
 
     !!! example
 
@@ -31,6 +35,12 @@ class TimeWarp(AbstractSchedule):
 
     def __call__(self, t: ScalarLike) -> Scalar:
         return self.base(self.warp(t))
+
+    def kinks(self) -> Float[Array, " kinks"]:
+        base = self.base.kinks()
+        if base.size:
+            base = jax.vmap(self.warp.inverse)(base)
+        return jnp.concatenate([base, self.warp.kinks()])
 
     def inverse(self, value: ScalarLike) -> Scalar:
         return self.warp.inverse(self.base.inverse(value))

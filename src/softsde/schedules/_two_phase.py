@@ -1,18 +1,18 @@
-"""The paper's noise schedule: grow first, then hold while the corruption runs."""
+"""The paper's noise schedule: it grows first, then stays while the corruption grows."""
 
 import jax.numpy as jnp
-from jaxtyping import ArrayLike
+from jaxtyping import Array, ArrayLike, Float
 
 from .._checks import check_positive, concrete
 from .._types import Scalar, ScalarLike
-from ._base import AbstractSchedule
+from ._base import AbstractSchedule, same_dtype
 
 
 class TwoPhase(AbstractSchedule):
-    r"""Geometric growth from `minimum` to `maximum` up to time `fraction`, then held.
+    r"""Geometric growth from `minimum` to `maximum` until `fraction`, then constant.
 
-    $\sigma(t) = a\,(b/a)^{\min(t / f,\, 1)}$. The paper's noise (Section 4): 0.01 to
-    0.1 in the first 20 % of the time, after which only the blur moves.
+    $\sigma(t) = a\,(b/a)^{\min(t / f,\, 1)}$. The paper's noise (Section 4) grows from
+    0.01 to 0.1 in the first 20 % of the time. After that only the blur grows.
     """
 
     minimum: ArrayLike = 0.01
@@ -38,11 +38,22 @@ class TwoPhase(AbstractSchedule):
         t = jnp.asarray(t)
         low = jnp.asarray(self.minimum, t.dtype)
         high = jnp.asarray(self.maximum, t.dtype)
-        # `where` rather than `minimum`: in the second phase the value is `maximum`
-        # itself, so that increments there are exactly zero.
+        # `where` rather than `minimum`: in the second phase the value is exactly
+        # `maximum`, so increments there are exactly zero.
         fraction = jnp.asarray(self.fraction, t.dtype)
         growing = low * (high / low) ** (t / fraction)
         return jnp.where(t < fraction, growing, high)
+
+    def log_ratio(self, t: ScalarLike, t_next: ScalarLike) -> Scalar:
+        t, t_next = same_dtype(t, t_next)
+        low = jnp.asarray(self.minimum, t.dtype)
+        high = jnp.asarray(self.maximum, t.dtype)
+        fraction = jnp.asarray(self.fraction, t.dtype)
+        growing = jnp.minimum(t, fraction) - jnp.minimum(t_next, fraction)
+        return growing / fraction * jnp.log(high / low)
+
+    def kinks(self) -> Float[Array, " kinks"]:
+        return jnp.asarray(self.fraction, jnp.result_type(float))[None]
 
     def inverse(self, value: ScalarLike) -> Scalar:
         value = jnp.asarray(value)

@@ -1,7 +1,7 @@
-r"""The variance-preserving schedules: a signal that fades and the noise that fills up.
+r"""The variance-preserving schedules: a signal that fades, and two noises for it.
 
-`VP` and `SubVP` are two noises over the one signal `VPSignal`. Near $t = 0$ the noise
-is the small difference of 1 and nearly 1, so it is computed from $\log \alpha_t$ by
+`VP` and `SubVP` are noises for the signal `VPSignal`. Near $t = 0$ the noise is the
+small difference of two numbers near 1, so it is computed from $\log \alpha_t$ with
 `expm1`.
 """
 
@@ -41,9 +41,9 @@ def _time_of(beta_min: ArrayLike, beta_max: ArrayLike, log_signal: Scalar) -> Sc
 class VPSignal(AbstractSchedule):
     r"""$\alpha_t = \exp\big(-\frac14 t^2 (\beta_1 - \beta_0) - \frac12 t \beta_0\big)$.
 
-    The signal of the variance-preserving SDE, which falls from 1: the level of
-    [`softsde.corruptions.Scale`][] there. It is $\exp(-\frac12 \int_0^t \beta)$ with
-    $\beta$ linear from $\beta_0$, `beta_min`, to $\beta_1$, `beta_max`.
+    The signal of the variance-preserving SDE falls from 1. It is
+    $\exp(-\frac12 \int_0^t \beta)$ with $\beta$ linear from $\beta_0$, `beta_min`, to
+    $\beta_1$, `beta_max`, and serves as the level of [`softsde.corruptions.Scale`][].
 
     ??? cite "Reference"
 
@@ -67,9 +67,9 @@ class VPSignal(AbstractSchedule):
 class VP(AbstractSchedule):
     r"""$\sigma_t = \sqrt{1 - \alpha_t^2}$: the noise of the variance-preserving SDE.
 
-    It goes with the signal [`softsde.schedules.VPSignal`][]; data of unit variance
-    keeps it. The derivative is infinite at $t = 0$, where the noise starts as
-    $\sqrt{\beta_0 t}$: a process begins a little later.
+    It belongs to the signal [`softsde.schedules.VPSignal`][]; data of unit variance
+    keeps that variance. Near $t = 0$ the noise is $\sqrt{\beta_0 t}$, whose derivative
+    is infinite at 0, so a process must start a little later.
     """
 
     beta_min: ArrayLike = 0.1
@@ -89,8 +89,8 @@ class VP(AbstractSchedule):
 class SubVP(AbstractSchedule):
     r"""$\sigma_t = 1 - \alpha_t^2$: the smaller noise of the sub-VP SDE.
 
-    Beside the same signal, [`softsde.schedules.VPSignal`][]; its *variance* is the
-    square of that of [`softsde.schedules.VP`][].
+    It belongs to the same signal, [`softsde.schedules.VPSignal`][]. Its *variance* is
+    the square of that of [`softsde.schedules.VP`][].
     """
 
     beta_min: ArrayLike = 0.1

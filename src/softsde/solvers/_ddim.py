@@ -4,47 +4,43 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from ..terms._normalised import NormalisedControl, noise_ratio, normalised_step
-from ._base import AbstractReverseSolver, Advance
+from .._checks import check_non_negative
+from .._types import Scalar
+from ._base import AbstractSolver, Noise, Step, finish, noise_ratio
 
 
-class DDIM(AbstractReverseSolver):
-    r"""DDIM for any corruption: the prediction, corrupted to the next level, plus what
-    is kept of the noise.
+class DDIM(AbstractSolver):
+    r"""DDIM for any corruption: the prediction, corrupted to the next level, plus the
+    noise that is kept and the noise that is drawn anew.
 
-    With $D = D(t, x_t)$, $\rho = \sigma_{t'} / \sigma_t$ and $\xi \sim N(0, I)$,
+    With $D = D(t, x_t)$, $f$ the standard deviation of the fresh noise and $\xi \sim
+    N(0, I)$,
 
-    $$x_{t'} = C_{t'} D + \sigma_{t'} \Big( \sqrt{1 - k^2 (1 - \rho^2)}\;
-    \frac{x_t - C_t D}{\sigma_t} + k \sqrt{1 - \rho^2}\; \xi \Big).$$
+    $$x_{t'} = C_{t'} D + \sqrt{\sigma_{t'}^2 - f^2}\; \frac{x_t - C_t D}{\sigma_t} +
+    f\, \xi.$$
 
-    Two variances that add up to $\sigma_{t'}^2$, the noise that is kept and the noise
-    that is fresh. One evaluation of the network a step.
+    The two variances add up to $\sigma_{t'}^2$. One evaluation of the network a step.
 
-    - `k=0`, the default, is deterministic: Eq. 52 at $k = 0$. It is Euler's method on
-        the normalised form of the probability flow, so it is exact wherever $D$ does
-        not move, however far `sigma` falls in a step. With $C_t = \alpha_t I$ it is the
-        DDIM of Song et al. with $\eta = 0$.
-    - `k=1` keeps $\rho^2$ of the residual, as
-        [`softsde.Momentum`][softsde.solvers.Momentum] does, and is the paper's reverse
-        SDE in normalised form. With $C_t = I$ it is ancestral sampling, that is, DDIM
-        with $\eta = 1$, and `k` is $\eta$ in between.
+    - `DDIM()` has $f = 0$ and is deterministic: Eq. 52 at $k = 0$. It is Euler's method
+        on the probability flow in normalised coordinates, so it is exact wherever $D$
+        does not move, however far `sigma` falls in a step.
+    - `DDIM(eta=...)` has $f^2 = \eta^2 \sigma_{t'}^2 (1 - \rho^2)$ with $\rho =
+        \sigma_{t'} / \sigma_t$. For a scaling $C_t = \alpha_t I$ it is $\rho =
+        \sigma_{t'} \alpha_t / (\sigma_t \alpha_{t'})$: the DDIM of Song et al., which
+        at $\eta = 1$ is ancestral sampling. Each $\eta$ has a limit as steps shrink, a
+        reverse SDE whose noise is $\eta^2$ of the paper's (or, for a scaling, of the
+        classical SDE's).
+    - `DDIM(k=...)` has $f = \min(k, \sigma_{t'})$: Eq. 52 with its absolute $k$, a
+        standard deviation in the units of the data. It injects also while `sigma`
+        rests, and the same amount in every step, so more steps inject more noise.
 
-    Each `k` has a limit as the steps shrink, the reverse family on the clock $k^2
-    (\sigma^2(t_1) - \sigma^2(t))$, and it is of order 1. Beyond `k=1`, all the noise
-    would be fresh at $k^2 (1 - \rho^2) = 1$, which is
-    [`softsde.Naive`][softsde.solvers.Naive] and has no limit.
-
-    With $C_t = \alpha_t I$ and $k > 0$ the two differ in how much noise is fresh:
-    Song's $\eta = 1$ draws $1 - (\alpha_t \rho / \alpha_{t'})^2$ of it anew. A general
-    operator has no such number.
-
-    It says itself how much noise it wants: the clock of its term is not asked. To
-    follow a clock, use [`softsde.Multistep`][softsde.solvers.Multistep] with `order=1`.
+    It follows no clock. To follow one, use
+    [`softsde.Multistep`][softsde.solvers.Multistep] with `order=1`.
 
     !!! example
 
         ```python
-        ss.sample(process, denoiser, x1=xs, solver=ss.DDIM(), num_steps=20, key=key)
+        ss.sample(denoiser, x1=xs, solver=ss.DDIM(), num_steps=20, key=key)
         ```
 
     ??? cite "References"
@@ -52,60 +48,77 @@ class DDIM(AbstractReverseSolver):
         Daras, Delbracio, Talebi, Dimakis and Milanfar, *Soft Diffusion: Score Matching
         with General Corruptions*, TMLR 2023, Eq. 52.
 
-        Song, Meng and Ermon, *Denoising Diffusion Implicit Models*, ICLR 2021.
+        Song, Meng and Ermon, *Denoising Diffusion Implicit Models*, ICLR 2021, Eq. 12
+        and 16.
     """
 
-    k: float
+    eta: float
+    k: float | None
 
     evaluations_per_step: ClassVar[int] = 1
 
-    def __init__(self, k: float = 0.0):
-        """**Arguments:**
+    def __init__(self, eta: float = 0.0, *, k: float | None = None):
+        r"""**Arguments:**
 
-        - `k`: how much of the noise is drawn anew, from 0 to 1.
+        - `eta`: how much of the noise is drawn anew, relative to ancestral sampling;
+            from 0 to 1.
+        - `k`: instead, the standard deviation of the fresh noise, at least 0.
 
-        **Raises:** `ValueError` for another number.
+        **Raises:** `ValueError` for a number out of its range, or both at once.
         """
-        if not 0 <= k <= 1:
+        if not 0 <= eta <= 1:
             raise ValueError(
-                f"`DDIM` got `k={k}`; expected 0 (deterministic) to 1 (the reverse SDE "
-                "of the paper)."
+                f"`DDIM` got `eta={eta}`; expected 0 (deterministic) to 1 (ancestral "
+                "sampling)."
             )
+        if k is not None:
+            check_non_negative("DDIM", "k", k)
+            if eta != 0:
+                raise ValueError(
+                    f"`DDIM` got `eta={eta}` and `k={k}`: both say how much noise is "
+                    "drawn. Give one of them."
+                )
+        self.eta = eta
         self.k = k
 
     @property
-    def draws_noise(self) -> bool:
-        return self.k > 0
+    def noise(self) -> Noise:
+        return "own" if self.eta > 0 or (self.k is not None and self.k > 0) else "none"
 
-    def order(self, terms):
-        return 1
+    @property
+    def orders(self):
+        # A constant `k` injects more noise the more steps there are: it has no limit.
+        return (None if self.k else 1, None)
 
-    def start(self, form, s0, y0):
-        if form.brownian is None and self.k > 0:
+    def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
+        step = Step("DDIM", terms, t0, t1, y0, args)
+        process, t, t_next, x = step.process, step.t, step.t_next, step.x
+        if self.noise == "own" and step.drift.forward:
             raise ValueError(
-                f"`DDIM(k={self.k})` draws fresh noise, and a probability flow has "
-                "none. Use `softsde.reverse_sde(process, denoiser, key=key, "
-                "shape=shape)`, or `DDIM()`."
+                "`DDIM` trades old noise for new as noise falls, which it does not do "
+                "forward in time. Use `DDIM()`."
             )
-        if form.forward and self.k > 0:
-            raise ValueError(
-                f"`DDIM(k={self.k})` trades old noise for new as noise falls, which it "
-                "does not do forward in time. Use `DDIM()`."
-            )
-        return None
+        x0_hat = step.predict(t, x)
+        residual = x - process.apply(t, x0_hat)
+        ratio = noise_ratio(process, t, t_next)
+        # Eq. 52, with the share f^2 / sigma_{t'}^2 of the noise drawn anew.
+        fresh = self._share(step, ratio)
+        kept = (ratio * jnp.sqrt(1 - fresh)).astype(x.dtype)
+        x_next = process.apply(t_next, x0_hat) + kept * residual
+        if self.noise == "own":
+            std = process.sigma(t_next) * jnp.sqrt(fresh)
+            x_next = x_next + std.astype(x.dtype) * step.fresh()
+        return finish(x, x_next)
 
-    def advance(self, form, s0, s1, y0, state, made_jump):
-        del state, made_jump
-        process = form.process
-        t_from, t_to = form.time(s0), form.time(s1)
-        after = process.sigma(t_to)
-        ratio = noise_ratio(process.sigma(t_from), after)
-        fresh = self.k**2 * (1 - ratio) * (1 + ratio)
-        noise = None
-        if self.k > 0:
-            assert form.brownian is not None  # `start` has refused it
-            width = (after * jnp.sqrt(fresh)).astype(y0.dtype)
-            noise = width * form.brownian.normal(s0, s1).astype(y0.dtype)
-        kept = ratio * jnp.sqrt(1 - fresh)
-        control = NormalisedControl(t_from, t_to, kept, noise)
-        return Advance(normalised_step(form, control, y0, form.predict(s0, y0)))
+    def _share(self, step: Step, ratio: Scalar) -> Scalar:
+        process, t, t_next = step.process, step.t, step.t_next
+        if process.is_noiseless:
+            # Nothing to draw anew: all of the residual is kept.
+            return jnp.zeros_like(ratio)
+        if self.k is not None:
+            sigma = process.sigma(t_next)
+            return jnp.minimum(self.k / sigma, 1) ** 2 if self.k else 0 * sigma
+        if self.eta and process.is_scaling:
+            # Song et al., Eq. 16, whose noise is relative to the signal.
+            ratio = ratio * process.signal(t) / process.signal(t_next)
+        return self.eta**2 * (1 - ratio) * (1 + ratio)

@@ -2,11 +2,13 @@ r"""The Momentum Sampler (Algorithm 2) as a diffrax solver."""
 
 from typing import ClassVar
 
-from ._base import AbstractReverseSolver, Advance
+import jax.numpy as jnp
+
+from ._base import AbstractSolver, Noise, Step, finish, score_from
 
 
-class Momentum(AbstractReverseSolver):
-    r"""The Momentum Sampler: Euler's method on the control form, of order 1.
+class Momentum(AbstractSolver):
+    r"""The Momentum Sampler, of order 1.
 
     On the paper's reverse SDE a step is Eq. 17,
 
@@ -14,15 +16,16 @@ class Momentum(AbstractReverseSolver):
     \sigma_{t-\Delta}^2)\, s_t + \sqrt{\sigma_t^2 - \sigma_{t-\Delta}^2}\, \eta,$$
 
     and on the probability flow it is Eq. 51: the same without the noise and with half
-    the weight on the score. One evaluation of the network a step. It moves the sample
-    by what the corruption loses between two times, and never replaces it by a new
-    prediction, which is why it keeps the detail that
-    [`softsde.Naive`][softsde.solvers.Naive] averages away.
+    the weight on the score. It moves the sample by what the corruption loses between
+    two times, and never replaces it by a new prediction, so it keeps the detail that
+    [`softsde.Naive`][softsde.solvers.Naive] averages away. One evaluation of the
+    network a step. It is Euler's method on increments of $C_t$ and $\sigma_t^2$, so it
+    needs no derivative of $C_t$. Any other clock is Eq. 17 with its own variance.
 
     !!! example
 
         ```python
-        term = ss.reverse_sde(process, denoiser, shape=shape, key=key)
+        term = ss.reverse_sde(denoiser, shape=shape, key=key)
         diffrax.diffeqsolve(
             term, ss.Momentum(), 0.0, 1.0, 0.01, x1, adjoint=diffrax.ForwardMode()
         )
@@ -34,21 +37,22 @@ class Momentum(AbstractReverseSolver):
         with General Corruptions*, TMLR 2023, Algorithm 2 and Eq. 17, 51.
     """
 
+    noise: ClassVar[Noise] = "clock"
     evaluations_per_step: ClassVar[int] = 1
-    draws_noise: ClassVar[bool] = False
+    # The noise is additive (its size depends on time only), so Euler's method is of
+    # strong order 1, as Milstein's.
+    orders: ClassVar[tuple[int | None, int | None]] = (1, 1)
 
-    def order(self, terms):
-        return 1
-
-    def strong_order(self, terms):
-        # The noise is additive (its size depends on time only), so Euler's method is
-        # of strong order 1, as Milstein's.
-        return 1
-
-    def start(self, form, s0, y0):
-        return None
-
-    def advance(self, form, s0, s1, y0, state, made_jump):
-        del state, made_jump
-        field = form.vf(s0, y0, None)
-        return Advance(y0 + form.prod(field, form.contr(s0, s1)))
+    def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
+        step = Step("Momentum", terms, t0, t1, y0, args)
+        process, t, t_next, x = step.process, step.t, step.t_next, step.x
+        x0_hat = step.predict(t, x)
+        corrupted = process.apply(t, x0_hat)
+        score = score_from(process, t, corrupted - x)
+        # Eq. 17. On the paper's clock `injected` is sigma_t^2 - sigma_{t'}^2, and the
+        # score has that weight; on the flow it is 0, and the weight is half (Eq. 51).
+        drop = process.variance_drop(t, t_next)
+        injected = step.injected()
+        weight = (0.5 * (drop + injected)).astype(x.dtype)
+        moved = process.apply(t_next, x0_hat) - corrupted
+        return finish(x, x + moved + weight * score + step.noise(jnp.sqrt(injected)))

@@ -6,8 +6,7 @@ from typing import ClassVar, NamedTuple
 import jax.numpy as jnp
 
 from .._types import Sample, Scalar
-from ..terms._normalised import normalised_control, normalised_step
-from ._base import AbstractReverseSolver, Advance
+from ._base import AbstractSolver, Noise, Step, finish, noise_ratio, read_term
 
 
 class _Memory(NamedTuple):
@@ -19,40 +18,33 @@ class _Memory(NamedTuple):
     filled: Scalar
 
 
-class Multistep(AbstractReverseSolver):
-    r"""Adams–Bashforth on the normalised form: order 2, one evaluation a step.
+class Multistep(AbstractSolver):
+    r"""A multistep sampler: order 2 from one evaluation a step, for any $C_t$.
 
-    The step of [`softsde.DDIM`][softsde.solvers.DDIM], with the posterior mean
-    extrapolated to the middle of the step from the last two evaluations:
+    The step holds the posterior mean at $\bar D$, extrapolated to the middle of the
+    step from the last two evaluations (Adams-Bashforth),
 
-    $$x_{t'} = C_{t'} \bar D + a\, (x_t - C_t \bar D) + b\, \xi, \qquad
+    $$x_{t'} = C_{t'} \bar D + \frac{\sigma_{t'}}{\sigma_t} e^{-\mu/2}
+    (x_t - C_t \bar D) + \sigma_{t'} \sqrt{1 - e^{-\mu}}\; \xi, \qquad
     \bar D = D_n + \frac{\tau_{n+1} - \tau_n}{2\,(\tau_n - \tau_{n-1})}\,
     (D_n - D_{n-1}),$$
 
-    where $\tau$ is the variable in which $D$ is taken to be linear. On the probability
-    flow $a = \sigma_{t'} / \sigma_t$ and $b = 0$; on a noise clock $a$ and $b$ are
-    those of [the normalised form](../formalism.md#the-normalised-form). The weights
-    are scalars, whatever the operator:
+    where $\mu$ is the relative noise of the step on its clock, 0 on the probability
+    flow, and $\tau$ the variable in which $D$ is taken to be linear. The weights are
+    scalars, whatever the operator:
     [why](../formalism.md#two-evaluations-for-the-price-of-one). The first step has no
     past and is of first order, which costs the whole no order.
 
     On the probability flow it is of order 2 for any $C_t$ that is smooth in time. With
     $C_t = \alpha_t I$ and $\tau = \log(\alpha_t / \sigma_t)$ it *is* DPM-Solver++(2M).
-    On a noise clock it is of weak order 2 (measured on Gaussian data): what the noise
-    does to $D$ within a step is made up for by the next. Where evaluations are few,
-    this is the sampler to use.
+    On a clock with noise it is of weak order 2: what the noise does to $D$ within a
+    step is made up for by the next. Where evaluations are few, use this sampler.
 
     !!! example
 
         ```python
         ss.sample(
-            process,
-            denoiser,
-            x1=xs,
-            solver=ss.Multistep(),
-            noise_clock="flow",
-            num_steps=20,
-            key=key,
+            denoiser, x1=xs, solver=ss.Multistep(), clock="ode", num_steps=20, key=key
         )
         ```
 
@@ -65,8 +57,8 @@ class Multistep(AbstractReverseSolver):
     order_: int = 2
     variable: Callable[[Scalar], Scalar] | None = None
 
+    noise: ClassVar[Noise] = "clock"
     evaluations_per_step: ClassVar[int] = 1
-    draws_noise: ClassVar[bool] = False
 
     def __init__(
         self, order: int = 2, *, variable: Callable[[Scalar], Scalar] | None = None
@@ -86,31 +78,37 @@ class Multistep(AbstractReverseSolver):
         self.order_ = order
         self.variable = variable
 
-    def order(self, terms):
-        return self.order_
+    @property
+    def orders(self):
+        return (self.order_, 1)
 
-    def strong_order(self, terms):
-        return 1
-
-    def start(self, form, s0, y0):
+    def init(self, terms, t0, t1, y0, args):
+        self.check(terms)
         # Any value but the present one: it is not used until the memory is filled.
-        before = self._variable(form, s0) - 1
+        before = self._variable(read_term("Multistep", terms)[0].time(t0)) - 1
         return _Memory(jnp.zeros_like(y0), before, jnp.asarray(False))
 
-    def _variable(self, form, s) -> Scalar:
-        t = form.time(s)
+    def _variable(self, t: Scalar) -> Scalar:
         return t if self.variable is None else self.variable(t)
 
-    def advance(self, form, s0, s1, y0, state, made_jump):
-        x0_hat = form.predict(s0, y0)
-        now, then = self._variable(form, s0), self._variable(form, s1)
+    def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
+        step = Step("Multistep", terms, t0, t1, y0, args)
+        process, t, t_next, x = step.process, step.t, step.t_next, step.x
+        x0_hat = step.predict(t, x)
+        now, then = (
+            self._variable(step.drift.time(t0)),
+            self._variable(step.drift.time(t1)),
+        )
         middle = x0_hat
         if self.order_ == 2:
-            past = now - state.variable
-            usable = state.filled & (past != 0) & ~jnp.asarray(made_jump)
-            weight = jnp.where(
-                usable, 0.5 * (then - now) / jnp.where(usable, past, 1), 0
-            )
-            middle = x0_hat + weight.astype(y0.dtype) * (x0_hat - state.x0_hat)
-        y1 = normalised_step(form, normalised_control(form, s0, s1), y0, middle)
-        return Advance(y1, _Memory(x0_hat, now, jnp.asarray(True)))
+            past = now - solver_state.variable
+            usable = solver_state.filled & (past != 0) & ~jnp.asarray(made_jump)
+            half = 0.5 * (then - now) / jnp.where(usable, past, 1)
+            weight = jnp.where(usable, half, 0).astype(x.dtype)
+            middle = x0_hat + weight * (x0_hat - solver_state.x0_hat)
+        mu = step.mu()
+        kept = noise_ratio(process, t, t_next) * jnp.exp(-0.5 * mu)
+        residual = x - process.apply(t, middle)
+        noise = step.noise(process.sigma(t_next) * jnp.sqrt(-jnp.expm1(-mu)))
+        x_next = process.apply(t_next, middle) + kept.astype(x.dtype) * residual + noise
+        return finish(x, x_next, _Memory(x0_hat, now, jnp.asarray(True)))

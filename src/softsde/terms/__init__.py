@@ -1,30 +1,21 @@
-"""Terms: what diffrax integrates, in a clock that starts at 0 and runs forwards.
+"""Terms: what diffrax integrates, in a time that starts at 0 and runs forwards.
 
-Back in time that is the reversed clock `s = t1 - t`. Solvers see a process only through
-these.
+Back in the time of the process that is `s = t1 - t`. They are ordinary diffrax terms:
+any solver of diffrax that suits them reaches its own order on them, and the solvers of
+this library step the same terms from operator to operator.
 """
 
-from ._brownian import ClockedBrownianPath as ClockedBrownianPath
-from ._clock import (
-    AbstractNoiseClock as AbstractNoiseClock,
-    ChurnClock as ChurnClock,
-    CustomClock as CustomClock,
-    FlowClock as FlowClock,
-    PaperClock as PaperClock,
-)
-from ._control import (
-    Control as Control,
-    ControlField as ControlField,
-    ControlForm as ControlForm,
-)
-from ._form import AbstractForm as AbstractForm
+from ._drift import Drift as Drift
 from ._named import (
+    check_denoiser as check_denoiser,
     forward_sde as forward_sde,
     probability_flow as probability_flow,
     reverse_sde as reverse_sde,
 )
-from ._normalised import (
-    NormalisedControl as NormalisedControl,
-    NormalisedField as NormalisedField,
-    NormalisedForm as NormalisedForm,
+from ._noise import (
+    InjectedNoise as InjectedNoise,
+    StepNoise as StepNoise,
+    step_key as step_key,
+    tree_tolerance as tree_tolerance,
+    unit_increment as unit_increment,
 )

@@ -6,47 +6,25 @@ checkpoint has its final name only when all of it has been written.
 """
 
 import copy
-import json
 import os
 import warnings
-import zlib
 from pathlib import Path
-from typing import IO, Any, Protocol, runtime_checkable
+from typing import Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as policies
 
+from ._arrays import checksums, named_arrays, with_arrays
+from ._config import flatten_config, plain_config
+from ._hosts import is_first_host
+from ._lock import lock
+from ._position import CheckpointableIterator, own_position, positions
 from ._state import TrainState
-from ._tree import describe, differences, flatten_config, named_leaves, plain_config
-
-try:
-    import fcntl
-except ImportError:  # Windows has none.
-    fcntl = None
+from ._tree import describe, differences
 
 _FORMAT = 1
-
-
-@runtime_checkable
-class CheckpointableIterator(Protocol):
-    """An iterator that can say where it is, and go there; those of grain can."""
-
-    def __iter__(self) -> Any: ...
-
-    def __next__(self) -> Any: ...
-
-    def get_state(self) -> Any:
-        """The position, as data that JSON can hold, or bytes."""
-        ...
-
-    def set_state(self, state: Any, /) -> None:
-        """Goes to a position that `get_state` told."""
-        ...
 
 
 class Checkpointer:
@@ -54,17 +32,18 @@ class Checkpointer:
 
     **Arguments:**
 
-    - `folder`: where the checkpoints lie; made if absent.
+    - `folder`: the folder of the checkpoints; it is made if absent.
     - `config`: what makes this run differ from others, as a dataclass or dictionary.
-        A checkpoint of another one is refused. Leave out what may change between a
-        stop and a resumption, such as the number of steps.
+        A checkpoint of another configuration is refused. Leave out what may change
+        when you resume, such as the number of steps.
     - `keep`: how many of the newest checkpoints to keep; with at least 2 a damaged one
         does not end a run.
-    - `keep_every`: also keep those whose step is a multiple of this.
+    - `keep_every`: also keep the checkpoints whose step is a multiple of this.
     - `asynchronous`: return from `save` as soon as the arrays are copied, and write in
-        the background. A process killed meanwhile leaves the checkpoint before.
-    - `read_only`: neither write nor tidy up, so that the checkpoints of a run can be
-        read while it trains. Only one process can have a folder open for writing.
+        the background. A process that is killed meanwhile leaves the checkpoint before.
+    - `read_only`: write nothing and remove nothing, so that the checkpoints of a run
+        can be read while it trains. Only one process can have a folder open for
+        writing.
 
     !!! Example
 
@@ -97,7 +76,7 @@ class Checkpointer:
             )
         self._config = plain_config(config)
         self._read_only = read_only
-        self._lock = None if read_only else _lock(self.folder)
+        self._lock = None if read_only else lock(self.folder)
         kept: list[Any] = [policies.LatestN(keep)]
         if keep_every is not None:
             kept.append(policies.EveryNSteps(keep_every))
@@ -106,7 +85,7 @@ class Checkpointer:
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=policies.AnyPreservationPolicy(kept),
                 enable_async_checkpointing=asynchronous,
-                # What a killed process left half-written.
+                # Removes what a killed process left half-written.
                 cleanup_tmp_directories=not read_only,
             ),
         )
@@ -132,26 +111,26 @@ class Checkpointer:
         *,
         extra: dict[str, Any] | None = None,
     ) -> None:
-        """Save the state, the position in the data, and whatever else JSON can hold.
+        """Save the state, the position in the data, and other data that JSON can hold.
 
         **Arguments:**
 
         - `state`: it may be consumed by the next step as soon as this returns.
         - `iterator`: the data iterator, or `None`.
         - `step`: the name of the checkpoint.
-        - `extra`: found again as `about(step)["extra"]`, as it is now.
+        - `extra`: returned by `about(step)["extra"]`, as it is now.
         """
         if self._read_only:
             raise ValueError(f"{self.folder} was opened with `read_only=True`.")
-        arrays = _arrays(state)
+        arrays = named_arrays(state)
         about = {
             "format": _FORMAT,
             "step": step,
             "config": self._config,
             "arrays": describe(arrays),
-            "checksums": _checksums(arrays),
-            "iterator": _positions(iterator),
-            # A copy: it is written in the background, and the caller goes on.
+            "checksums": checksums(arrays),
+            "iterator": positions(iterator),
+            # A copy, because it is written in the background while the caller goes on.
             "extra": copy.deepcopy(extra or {}),
         }
         self._manager.save(
@@ -167,21 +146,21 @@ class Checkpointer:
     ) -> tuple[TrainState, int]:
         """Restore the newest checkpoint that is whole.
 
-        A damaged one is passed over with a warning and put aside under another name.
+        A damaged one is skipped with a warning, and renamed to `damaged-<step>`.
 
         **Arguments:**
 
         - `state_like`: a state of the same structure. Its values are not read; the
-            restored arrays are laid out over the devices as its are, whatever devices
+            restored arrays are placed on the devices of its arrays, whatever devices
             the checkpoint was written on.
-        - `iterator`: moved to where it was, or `None` to leave the data alone.
+        - `iterator`: is moved to its saved position; `None` leaves the data alone.
 
         **Returns:**
 
         The state and its step.
 
-        Raises `FileNotFoundError` if there is no checkpoint, `ValueError` if it belongs
-        to another configuration or another model, with all differences, and
+        **Raises:** `FileNotFoundError` if there is no checkpoint; `ValueError` if it
+        belongs to another configuration or another model, with all differences;
         `RuntimeError` if every checkpoint is damaged.
         """
         damaged: dict[int, str] = {}
@@ -189,19 +168,19 @@ class Checkpointer:
             try:
                 about = self.about(step)
                 config, table = about["config"], about["arrays"]
-                checksums, positions = about["checksums"], about["iterator"]
+                sums, places = about["checksums"], about["iterator"]
             except Exception as e:
                 damaged[step] = _reason("its description", e)
                 continue
             self._check_config(step, config)
             self._check_arrays(step, table, state_like)
             try:
-                state = self._read(step, state_like, checksums)
+                state = self._read(step, state_like, sums)
             except Exception as e:
                 damaged[step] = _reason("its arrays", e)
                 continue
             if iterator is not None:
-                iterator.set_state(_own_position(positions, step))
+                iterator.set_state(own_position(places, step))
             if damaged:
                 warnings.warn(
                     f"Damaged checkpoints in {self.folder}: {_listed(damaged)}. Went "
@@ -220,11 +199,11 @@ class Checkpointer:
         )
 
     def wait(self) -> None:
-        """Wait until what is being saved is on the disk, and raise what went wrong."""
+        """Wait until all is on the disk, and raise the error if a save has failed."""
         self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Wait for the last save and let go of the folder."""
+        """Wait for the last save, and release the folder."""
         self._manager.close()
         if self._lock is not None:
             self._lock.close()
@@ -235,16 +214,16 @@ class Checkpointer:
     def __exit__(self, *_: Any) -> None:
         self.close()
 
-    def _read(self, step: int, like: TrainState, checksums: dict[str, int]) -> Any:
-        wanted = jax.tree.map(ocp.utils.to_shape_dtype_struct, _arrays(like))
+    def _read(self, step: int, like: TrainState, sums: dict[str, int]) -> Any:
+        wanted = jax.tree.map(ocp.utils.to_shape_dtype_struct, named_arrays(like))
         args = ocp.args.Composite(state=ocp.args.StandardRestore(wanted))
         arrays = self._manager.restore(step, args=args)["state"]
-        found = _checksums(arrays)
-        both = found.keys() & checksums.keys()
-        wrong = sorted(name for name in both if found[name] != checksums[name])
+        found = checksums(arrays)
+        both = found.keys() & sums.keys()
+        wrong = sorted(name for name in both if found[name] != sums[name])
         if wrong:
             raise ValueError(f"wrong checksum of {', '.join(wrong[:5])}")
-        return _with_arrays(like, arrays)
+        return with_arrays(like, arrays)
 
     def _check_config(self, step: int, config: Any) -> None:
         wrong = differences(
@@ -262,7 +241,7 @@ class Checkpointer:
 
     def _check_arrays(self, step: int, table: Any, like: TrainState) -> None:
         wrong = differences(
-            table, describe(_arrays(like)), "in the checkpoint", "in the state"
+            table, describe(named_arrays(like)), "in the checkpoint", "in the state"
         )
         if wrong:
             raise ValueError(
@@ -273,10 +252,10 @@ class Checkpointer:
             )
 
     def _put_aside(self, steps: list[int]) -> str:
-        """Rename damaged checkpoints, for the run will come to their steps again."""
+        """Rename damaged checkpoints, because the run will save their steps again."""
         if self._read_only:
             return ""
-        if jax.process_index() == 0:
+        if is_first_host():
             for step in steps:
                 target = self.folder / f"damaged-{step}"
                 while target.exists():
@@ -285,115 +264,14 @@ class Checkpointer:
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices("softsde: damaged ones put aside")
         self._manager.reload()
-        return "What was damaged is kept as `damaged-<step>`."
-
-
-def _lock(folder: Path) -> IO | None:
-    """A lock on the folder that ends with the process, however it ends."""
-    if fcntl is None or jax.process_index() != 0:
-        return None
-    folder.mkdir(parents=True, exist_ok=True)
-    file = open(folder / ".lock", "w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise RuntimeError(
-            f"{folder} is in use: a run is writing its checkpoints there. Wait for it, "
-            "stop it, or choose another folder; `Checkpointer(..., read_only=True)` "
-            "reads along."
-        ) from None
-    except OSError:
-        pass  # A file system without locks.
-    return file
-
-
-def _arrays(state: TrainState) -> dict[str, jax.Array]:
-    """The arrays of the state by name, but for what orbax cannot save.
-
-    Keys are given as their data; arrays without elements are left out.
-    """
-    return {
-        name: jax.random.key_data(x) if _is_key(x) else jnp.asarray(x)
-        for name, x in named_leaves(state).items()
-        if eqx.is_array(x) and x.size > 0
-    }
-
-
-def _with_arrays(like: TrainState, arrays: dict[str, jax.Array]) -> TrainState:
-    """The inverse of `_arrays`."""
-
-    def put(path, old):
-        name = jax.tree_util.keystr(path)
-        if name not in arrays:
-            return old
-        if _is_key(old):
-            impl = jax.random.key_impl(old)
-            return jax.random.wrap_key_data(arrays[name], impl=impl)
-        return arrays[name]
-
-    return jax.tree_util.tree_map_with_path(put, like)
-
-
-def _is_key(x: Any) -> bool:
-    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-
-
-def _checksums(arrays: dict[str, jax.Array]) -> dict[str, int]:
-    """The CRC-32 of each array of which this host has the whole.
-
-    The storage below notices what is missing, but not reliably what was altered: of
-    sixty bits flipped in its data files it reported thirteen, and read twenty-nine as
-    other numbers.
-    """
-    return {
-        name: zlib.crc32(np.asarray(x).tobytes())
-        for name, x in arrays.items()
-        if x.is_fully_addressable or x.is_fully_replicated
-    }
-
-
-def _positions(iterator: CheckpointableIterator | None) -> list[Any] | None:
-    """The positions of the iterators of all hosts, as JSON can hold them."""
-    if iterator is None:
-        return None
-    state = iterator.get_state()
-    if isinstance(state, bytes):
-        state = {"bytes": state.decode("latin-1")}
-    text = json.dumps(plain_config(state))
-    if jax.process_count() == 1:
-        return [json.loads(text)]
-    data = np.frombuffer(text.encode(), np.uint8)
-    longest = int(np.max(multihost_utils.process_allgather(np.asarray(data.size))))
-    padded = np.full(longest, ord(" "), np.uint8)
-    padded[: data.size] = data
-    return [json.loads(bytes(x)) for x in multihost_utils.process_allgather(padded)]
-
-
-def _own_position(positions: list[Any] | None, step: int) -> Any:
-    """This host's part of `_positions`, as its iterator gave it."""
-    if positions is None:
-        raise ValueError(
-            f"The checkpoint of step {step} was saved without a data iterator, but one "
-            "is to be restored. Pass `iterator=None`."
-        )
-    if len(positions) == jax.process_count():
-        state = positions[jax.process_index()]
-    elif all(position == positions[0] for position in positions):
-        state = positions[0]
-    else:
-        raise ValueError(
-            f"The checkpoint of step {step} was written by {len(positions)} hosts at "
-            "different positions in the data, so it cannot be resumed on "
-            f"{jax.process_count()}. Use as many hosts."
-        )
-    if isinstance(state, dict) and state.keys() == {"bytes"}:
-        return state["bytes"].encode("latin-1")
-    return state
+        return "The damaged ones are kept as `damaged-<step>`."
 
 
 def _reason(what: str, e: Exception) -> str:
-    """Why a checkpoint counts as damaged; raises what another try could mend."""
+    """Why a checkpoint counts as damaged.
+
+    Errors that say nothing about the files, such as too little memory, are raised.
+    """
     if isinstance(e, PermissionError | MemoryError | jax.errors.JaxRuntimeError):
         raise e
     text = " ".join(str(e).split())

@@ -1,7 +1,7 @@
-"""Where arrays live: batches split over the mesh axis `data`, the state everywhere.
+"""Shardings: a batch is split over the mesh axis `data`, the state is on every device.
 
-The one place that decides on shardings. The same code serves one device, the host
-devices of a CPU, a TPU slice, and several hosts under `jax.distributed`.
+Every sharding is decided here. The same code serves one device, the host devices of a
+CPU, a TPU slice, and several hosts under `jax.distributed`.
 """
 
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def make_mesh(num_devices: int | None = None) -> Mesh:
-    """A mesh with the one axis `data`, over all devices or the first few.
+    """A mesh with one axis, `data`, over all devices or the first few.
 
     **Arguments:**
 
@@ -50,8 +50,8 @@ def make_mesh(num_devices: int | None = None) -> Mesh:
 def state_sharding(mesh: Mesh) -> NamedSharding:
     """Parameters and optimiser state are replicated.
 
-    Splitting them over a second axis `model` begins here: nothing else in the trainer
-    assumes that they are whole.
+    To split them over a second axis of the mesh, change this function: nothing else in
+    this room assumes that they are whole.
     """
     return NamedSharding(mesh, PartitionSpec())
 
@@ -92,7 +92,7 @@ def _is_at(x: Any, sharding: NamedSharding) -> bool:
 
 
 def _on_all_hosts(x: Any, sharding: NamedSharding) -> jax.Array:
-    """Make one array of the copies that the hosts hold of it."""
+    """One array on all devices, from the copies that the hosts hold."""
     if _is_at(x, sharding):
         return x
     if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
@@ -104,8 +104,8 @@ def _on_all_hosts(x: Any, sharding: NamedSharding) -> jax.Array:
 def shard_batch(batch: PyTree, mesh: Mesh | None) -> PyTree:
     """Split a batch over the devices along its leading axis.
 
-    On several hosts each gives its own part of the batch and gets the global one. What
-    is a `jax.Array` already is only checked.
+    On several hosts each gives its own part of the batch and gets the global one. An
+    array that is sharded already stays where it is.
 
     **Arguments:**
 
@@ -116,7 +116,7 @@ def shard_batch(batch: PyTree, mesh: Mesh | None) -> PyTree:
 
     The same PyTree with `jax.Array` leaves.
 
-    Raises `ValueError` if the batch cannot be split evenly.
+    **Raises:** `ValueError` if the batch cannot be split evenly.
     """
     leaves = jax.tree.leaves(batch)
     size = batch_size(batch)

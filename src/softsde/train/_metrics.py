@@ -1,4 +1,4 @@
-"""The loss curve as JSON lines: each logged step once, whatever happens."""
+"""The metrics as JSON lines: one line for each logged step, also after a crash."""
 
 import json
 import math
@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+from .._files import write_text
+
 
 def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
-    """The lines of a metrics file; one that was cut short by a crash is left out.
+    """The lines of a metrics file, without one that a crash has cut short.
 
     **Arguments:**
 
@@ -36,15 +38,15 @@ def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
 
 
 class MetricsLog:
-    """Appends one line of JSON a logged step.
+    """Appends one line of JSON for each logged step.
 
-    Opened at step `n` it first drops every line past `n`, and any half-written one:
-    these steps are about to be done again. Equal values give equal bytes, for a float
-    is written with all its digits.
+    When it is opened at step `n` it first drops every line after `n`, and any line that
+    is half written, because these steps will be made again. Floats are written with all
+    of their digits, so equal values give equal bytes.
 
     **Arguments:**
 
-    - `path`: the file; made if absent. `None` writes nothing.
+    - `path`: the file, which is made if absent. `None` writes nothing.
     - `step`: the step from which training goes on.
 
     !!! Example
@@ -63,13 +65,11 @@ class MetricsLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             rows = [row for row in read_metrics(path) if row["step"] <= step]
-            partial = path.with_name(path.name + ".partial")
-            partial.write_text("".join(map(_line, rows)))
-            os.replace(partial, path)
-        self._file = open(path, "a")
+            write_text(path, "".join(map(_line, rows)))
+        self._file = open(path, "a", encoding="utf-8")
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        """Append a line; it is with the operating system when this returns."""
+        """Append a line, and pass it to the operating system."""
         if self._file is not None:
             self._file.write(_line({"step": step} | values))
             self._file.flush()
@@ -80,7 +80,7 @@ class MetricsLog:
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Closes the file; leaving the `with` block does so too."""
+        """Close the file; leaving the `with` block does so too."""
         if self._file is not None:
             self._file.close()
 
@@ -92,7 +92,7 @@ class MetricsLog:
 
 
 def _line(row: dict[str, Any]) -> str:
-    # JSON knows no NaN; a metric that is not a number is `null`.
+    # JSON has no NaN, so a metric that is not a finite number is written as `null`.
     plain = {
         k: None if isinstance(v, float) and not math.isfinite(v) else v
         for k, v in row.items()

@@ -1,4 +1,4 @@
-"""The optimiser of the paper, and of nearly every diffusion model since, from optax."""
+"""Adam with gradient clipping and a warm-up, which most diffusion models use."""
 
 import math
 from typing import Literal
@@ -20,19 +20,20 @@ def learning_rate_schedule(
     c_n = \tfrac12 + \tfrac12 \cos\Big(\pi \, \mathrm{clip}\Big(
     \frac{n - n_w}{N - n_w}, 0, 1\Big)\Big)$$
 
-    for update `n = 0, 1, ...`, with `c_n = 1` for the constant one. The first update is
-    not wasted on a rate of zero.
+    for update `n = 0, 1, ...`, with `c_n = 1` for the constant schedule. The first
+    update has a rate above zero, so it is not wasted.
 
     **Arguments:**
 
     - `peak`: the learning rate after the warm-up.
     - `warmup_steps`: the length of the warm-up; 0 for none.
-    - `total_steps`: when the cosine reaches zero; needed by `"cosine"` only.
+    - `total_steps`: the step at which the cosine reaches zero; only `"cosine"` needs
+        it.
     - `schedule`: `"constant"` or `"cosine"`.
 
     **Returns:**
 
-    A function of the update count, as optax wants it.
+    A function of the update count, which optax takes as a learning rate.
     """
     _finite_and_positive("learning_rate", peak)
     if warmup_steps < 0:
@@ -75,11 +76,11 @@ def make_optimiser(
     b2: float = 0.999,
     eps: float = 1e-8,
 ) -> optax.GradientTransformation:
-    """Adam behind a clip of the global gradient norm, with a warm-up.
+    """Adam with a clip of the global gradient norm, and a warm-up.
 
-    The defaults are those of Song et al. (2021) and of the Soft Diffusion paper, but
-    for a shorter warm-up. The learning rate in use lies in the optimiser's state, from
-    which the train step reports it.
+    The defaults are those of Song et al. (2021) and of the Soft Diffusion paper, with a
+    shorter warm-up. The state of the optimiser holds the current learning rate, and the
+    train step reports it.
 
     **Arguments:**
 
@@ -87,8 +88,9 @@ def make_optimiser(
     - `clip`: the largest global norm of the gradient; `None` for no clipping.
     - `warmup_steps`, `total_steps`, `schedule`: see
         [`softsde.train.learning_rate_schedule`][].
-    - `weight_decay`: decoupled (AdamW), on every parameter; 0 is plain Adam.
-    - `b1`, `b2`, `eps`: Adam's.
+    - `weight_decay`: decoupled weight decay (AdamW) on every array that is trained;
+        0 is plain Adam.
+    - `b1`, `b2`, `eps`: the constants of Adam.
 
     **Returns:**
 

@@ -8,21 +8,30 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from ._precision import widen
+
 T = TypeVar("T")
 
 
 class TrainState(eqx.Module):
-    """The whole state of a training run: two runs with equal states have equal futures.
+    """The whole state of a training run: runs with equal states have equal futures.
 
-    The key never changes. Step `n` draws its randomness from `fold_in(key, n)`, so that
-    a run that is stopped and resumed sees the numbers it would have seen.
+    The key never changes. Step `n` draws its randomness from `fold_in(key, n)`, so a
+    run that is stopped and resumed draws the same numbers as one that is not.
+
+    - `model`: the PyTree that is trained.
+    - `ema`: the moving average of `model`, with which to sample.
+    - `opt_state`: the state of the optimiser.
+    - `step`: the number of steps made.
+    - `key`: the source of all randomness.
+    - `carry`: what the loss keeps from one step to the next, or `None`.
 
     !!! Example
 
         ```python
         optimiser = ss.train.make_optimiser(2e-4)
         state = ss.train.TrainState.create(network, optimiser, key=key)
-        state.ema  # the averaged network, with which to sample
+        averaged = state.ema
         ```
     """
 
@@ -31,7 +40,6 @@ class TrainState(eqx.Module):
     opt_state: PyTree
     step: Int[Array, ""]
     key: PRNGKeyArray
-    #: What the loss keeps from one step to the next, `None` if nothing.
     carry: PyTree = None
 
     @staticmethod
@@ -44,13 +52,14 @@ class TrainState(eqx.Module):
     ) -> "TrainState":
         """The state before the first step; the average starts at the model itself.
 
-        Everything is copied, for the train step gives the memory of the state it gets
-        to the state it returns: `model` and `key` remain yours to use.
+        Everything is copied, because the train step gives the memory of its input state
+        to its output state: `model` and `key` remain yours to use.
 
         **Arguments:**
 
-        - `model`: any PyTree; its floating-point arrays are trained, all of them. What
-            is fixed belongs into a static field or behind `jax.lax.stop_gradient`.
+        - `model`: any PyTree. All of its floating-point arrays are trained; integers,
+            Python numbers and functions are kept. A [`softsde.Denoiser`][] holds its
+            process as integers, so only its network is trained.
         - `optimiser`: an optax transformation, such as from
             [`softsde.train.make_optimiser`][].
         - `key`: the source of all randomness of the run.
@@ -61,10 +70,14 @@ class TrainState(eqx.Module):
 
         **Returns:**
 
-        A state at step 0.
+        A state at step 0. The average and the optimiser's state are float32 for weights
+        of less than 32 bits (bfloat16, float16), and have the dtype of the weights
+        otherwise.
+
+        **Raises:** `ValueError` if there is nothing to train.
         """
         model = _copy(model)
-        parameters = eqx.filter(model, eqx.is_inexact_array)
+        parameters = trainable(model)
         if not jax.tree.leaves(parameters):
             raise ValueError(
                 f"`model` ({type(model).__name__}) holds no floating-point array, so "
@@ -73,15 +86,20 @@ class TrainState(eqx.Module):
         # optax multiplies integer counts by Python floats, which the strict dtype
         # promotion that a user may have switched on forbids.
         with jax.numpy_dtype_promotion("standard"):
-            opt_state = optimiser.init(parameters)
+            opt_state = optimiser.init(widen(parameters))
         return TrainState(
             model=model,
-            ema=_copy(model),
+            ema=_copy(widen(model)),
             opt_state=_copy(opt_state),
             step=jnp.zeros((), jnp.int32),
             key=_copy(key),
             carry=_copy(carry),
         )
+
+
+def trainable(model: PyTree) -> PyTree:
+    """The arrays that are trained, with `None` in the place of everything else."""
+    return eqx.filter(model, eqx.is_inexact_array)
 
 
 def _copy(tree: T) -> T:
@@ -93,31 +111,36 @@ def _copy(tree: T) -> T:
         if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
             data = jnp.array(jax.random.key_data(x))
             return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
+        # An array of NumPy may have a dtype that JAX has not got without x64.
         return jnp.array(x, dtype=x.dtype if isinstance(x, jax.Array) else None)
 
     return jax.tree.map(copy, tree)
 
 
-def ema_rate(
+def ema_weight(
     decay: float, step: Int[Array, ""], *, warmup: bool = True
 ) -> Float[Array, ""]:
-    """The weight of the past in the moving average at 0-based update `step`.
+    """The weight of the new model in the moving average at 0-based update `step`.
 
-    With warm-up it is `min(decay, (1 + step) / (10 + step))`: early on the average
-    forgets its random initialisation within a few steps, later it is `decay`.
+    It is `1 - min(decay, (1 + step) / (10 + step))` with warm-up, `1 - decay` without:
+    early on the average forgets its random initialisation within a few steps.
     """
     n = step.astype(jnp.result_type(float))
-    rate = jnp.asarray(decay, n.dtype)
-    return jnp.minimum(rate, (1.0 + n) / (10.0 + n)) if warmup else rate
+    # 1 - decay is computed in double precision by Python: 1 - 0.9999 in float32 is
+    # wrong by 2e-4 of itself. 1 - (1 + n) / (10 + n) = 9 / (10 + n).
+    weight = jnp.asarray(1.0 - decay, n.dtype)
+    return jnp.maximum(weight, 9.0 / (10.0 + n)) if warmup else weight
 
 
-def update_ema(ema: T, model: T, rate: Float[Array, ""]) -> T:
-    """`rate * ema + (1 - rate) * model` on floating-point arrays; others are copied."""
+def update_ema(ema: T, model: T, weight: Float[Array, ""]) -> T:
+    """`ema + weight * (model - ema)` on floating-point arrays, in the dtypes of `ema`.
+
+    Other leaves are those of `model`.
+    """
 
     def average(old, new):
         if not eqx.is_inexact_array(new):
             return new
-        r = rate.astype(new.real.dtype)
-        return r * old + (1.0 - r) * new
+        return old + weight.astype(old.dtype) * (new.astype(old.dtype) - old)
 
     return jax.tree.map(average, ema, model)

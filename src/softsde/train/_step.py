@@ -10,7 +10,8 @@ import optax
 from jax.sharding import Mesh
 
 from ._mesh import batch_sharding, shard_batch, shard_state, state_sharding
-from ._state import TrainState, ema_rate, update_ema
+from ._precision import add_updates, cast_like, widen
+from ._state import TrainState, ema_weight, trainable, update_ema
 
 _RESERVED = ("loss", "grad_norm", "learning_rate")
 
@@ -35,33 +36,38 @@ def make_train_step(
     them a step or two late, as [`softsde.train.fit`][] does, and the device never
     waits.
 
+    A step changes no dtype. The optimiser works in float32 on weights of less than 32
+    bits (bfloat16, float16); the new weights are then rounded to their own dtype.
+
     **Arguments:**
 
     - `loss_fn`: `loss_fn(model, batch, *, key) -> (loss, metrics)`, with a scalar loss
-        and a dictionary of scalar metrics. It sees the whole batch, whatever the number
-        of devices. If the state has a `carry`, it is `loss_fn(model, batch, carry, *,
-        key) -> (loss, (metrics, carry))`, and what it returns is carried on.
+        and a dictionary of scalar metrics, such as
+        [`softsde.losses.on_batches`][] makes. It sees the whole batch, whatever the
+        number of devices. If the state has a `carry`, it is `loss_fn(model, batch,
+        carry, *, key) -> (loss, (metrics, carry))`; the carry that it returns is
+        passed to it in the next step.
     - `optimiser`: the one that the state was created with.
     - `ema_decay`: `d`, in [0, 1).
     - `ema_warmup`: whether to use the smaller `d_n` at first; else `d_n = d`.
     - `mesh`: from [`softsde.train.make_mesh`][]. The batch is split along its axis
-        `data`, the state is copied to all its devices. `None` is the default device.
+        `data`, and the state is copied to all of its devices. `None` is the default
+        device.
 
     **Returns:**
 
     A function of a [`softsde.train.TrainState`][] and a batch (NumPy or JAX arrays; on
-    several hosts each passes its part). Its metrics are those of `loss_fn` and `loss`,
-    `grad_norm` (before clipping) and, if the optimiser's state tells, `learning_rate`.
+    several hosts each passes its part). Its metrics are those of `loss_fn`, `loss`,
+    `grad_norm` (before clipping) and, if the optimiser's state holds it,
+    `learning_rate`.
 
     !!! Example
 
         ```python
-        def loss_fn(model, batch, *, key):
-            denoiser = ss.Denoiser(model, process, parametrisation)
-            x0 = batch["image"]
-            return ss.losses.batch_loss(loss, denoiser, process, x0, key=key), {}
-
+        denoiser = ss.Denoiser(network, process)
+        loss_fn = ss.losses.on_batches(ss.losses.SoftScoreMatching())
         step = ss.train.make_train_step(loss_fn, optimiser, ema_decay=0.9999)
+        state = ss.train.TrainState.create(denoiser, optimiser, key=key)
         state, metrics = step(state, batch)
         ```
     """
@@ -86,15 +92,20 @@ def make_train_step(
                 state.model, batch, state.carry, key=key
             )
             aux, carry = _unpaired(pair, state.carry)
-        parameters = eqx.filter(state.model, eqx.is_inexact_array)
+        parameters = trainable(state.model)
         # See `TrainState.create` for why.
         with jax.numpy_dtype_promotion("standard"):
-            updates, opt_state = optimiser.update(gradient, state.opt_state, parameters)
-        model = eqx.apply_updates(state.model, updates)
-        rate = ema_rate(ema_decay, state.step, warmup=ema_warmup)
+            updates, opt_state = optimiser.update(
+                widen(gradient), state.opt_state, widen(parameters)
+            )
+        # With x64 on, a schedule of the learning rate is float64, and optax passes that
+        # on to the updates and to parts of its state.
+        opt_state = cast_like(opt_state, state.opt_state)
+        model = add_updates(state.model, updates)
+        weight = ema_weight(ema_decay, state.step, warmup=ema_warmup)
         new_state = TrainState(
             model=model,
-            ema=update_ema(state.ema, model, rate),
+            ema=update_ema(state.ema, model, weight),
             opt_state=opt_state,
             step=state.step + 1,
             key=state.key,
@@ -120,7 +131,7 @@ def _norm(tree):
 
 
 def _learning_rate(opt_state) -> dict:
-    """What `optax.inject_hyperparams` has put into the state, if it was used once."""
+    """The rate that `optax.inject_hyperparams` keeps in the state, if there is one."""
     found = [
         value
         for _, value in optax.tree_utils.tree_get_all_with_path(
@@ -132,13 +143,13 @@ def _learning_rate(opt_state) -> dict:
 
 
 def _unpaired(pair, before) -> tuple[Any, Any]:
-    """Metrics and carry, which must be of the same kind as before."""
+    """The metrics, and the carry with the dtypes that it had before."""
     if not (isinstance(pair, tuple) and len(pair) == 2):
         raise TypeError(
             "With a `carry` in the state, `loss_fn` must return `(loss, (metrics, "
             f"carry))`; got {type(pair).__name__} in the place of the pair."
         )
-    aux, carry = pair
+    aux, carry = pair[0], cast_like(pair[1], before)
     if _kind(carry) != _kind(before):
         raise ValueError(
             "`loss_fn` must return a `carry` of the structure, shapes and dtypes of "

@@ -1,0 +1,91 @@
+"""A network, read through a parametrisation, as a denoiser."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+
+from .._fixed import Fixed
+from .._opaque import as_module
+from .._types import Condition, Key, Sample, ScalarLike
+from ..parametrisations import AbstractParametrisation, default_for
+from ..processes import Process
+from ._base import AbstractDenoiser
+from ._function import check_process
+
+
+class Denoiser(AbstractDenoiser):
+    """A network read through a parametrisation: `E[x0 | x_t]` of a process.
+
+    Train it as a whole: its process is fixed, whatever the optimiser does.
+
+    !!! example
+
+        ```python
+        network = ss.nn.UNet(shape=(28, 28, 1), key=key)
+        denoiser = ss.Denoiser(network, process)
+        x0_hat = denoiser(t, x_t)
+        ```
+    """
+
+    network: Callable[..., Sample]
+    parametrisation: AbstractParametrisation
+    _process: Process | Fixed[Process]
+
+    def __init__(
+        self,
+        network: Callable[..., Sample],
+        process: Process,
+        parametrisation: AbstractParametrisation | None = None,
+        *,
+        train_process: bool = False,
+    ):
+        """**Arguments:**
+
+        - `network`: `network(t, x, condition, *, key)`, its output shaped like `x`.
+        - `process`: that it denoises.
+        - `parametrisation`: how its output is read; by default
+            [`softsde.parametrisations.default_for`][] the process.
+        - `train_process`: whether derivatives and optimisers reach the arrays of the
+            process (those of its schedules, say). By default they do not. Python
+            numbers are constants in any case.
+
+        **Raises:** `ValueError` for a parametrisation that cannot give the clean sample
+        of this process; `TypeError` for a network that cannot be called, or a process
+        that is none.
+        """
+        if not callable(network):
+            raise TypeError(
+                f"`Denoiser` got {type(network).__name__} for `network`; expected a "
+                "function or a module `network(t, x, condition, *, key)`."
+            )
+        check_process("Denoiser", process)
+        if parametrisation is None:
+            parametrisation = default_for(process)
+        parametrisation.check(process)
+        self.network = as_module(network)
+        self.parametrisation = parametrisation
+        self._process = process if train_process else Fixed(process)
+
+    @property
+    def train_process(self) -> bool:
+        """Whether derivatives and optimisers reach the numbers of the process."""
+        return not isinstance(self._process, Fixed)
+
+    @property
+    def process(self) -> Process:
+        """The process that it denoises."""
+        held = self._process
+        return held.get() if isinstance(held, Fixed) else held
+
+    def __call__(
+        self,
+        t: ScalarLike,
+        x: Sample,
+        condition: Condition = None,
+        *,
+        key: Key | None = None,
+    ) -> Sample:
+        process, t = self.process, jnp.asarray(t, x.dtype)
+        shown = self.parametrisation.network_input(process, t, x)
+        output = self.network(*shown, condition, key=key)
+        return self.parametrisation.to_clean(process, t, x, output)

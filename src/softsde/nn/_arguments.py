@@ -1,0 +1,26 @@
+"""What a network was made with, so that it can be made again from a file.
+
+A network keeps the arguments of its constructor as one static field: a tuple can be
+hashed and compared, as JAX wants it of what is static, and a dictionary cannot.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+Arguments: TypeAlias = tuple[tuple[str, Any], ...]
+
+
+def keep(**arguments: Any) -> Arguments:
+    """The arguments as a tuple of names and values."""
+    return tuple(
+        (name, tuple(value) if isinstance(value, Sequence) else value)
+        for name, value in arguments.items()
+    )
+
+
+def show(arguments: Arguments) -> dict[str, Any]:
+    """The arguments as JSON has them: a sequence is a list."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in arguments
+    }

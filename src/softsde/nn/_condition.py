@@ -1,0 +1,115 @@
+"""What a network is told beside the sample: a label or a vector, or nothing."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from .._types import Condition
+from ._layers import initial_weight
+
+
+class ConditionEmbedding(eqx.Module):
+    r"""A linear map $c \mapsto c\, W$ of the condition, to be added to the time's.
+
+    A label $k$ is the vector $c = e_k$, so its embedding is a row of $W$. There is no
+    bias: $c = 0$ says nothing and adds nothing, and so does the label -1.
+
+    ??? cite "References"
+
+        Dhariwal and Nichol, *Diffusion Models Beat GANs on Image Synthesis*, NeurIPS
+        2021 (labels are added to the embedding of the time). Karras, Aittala, Aila and
+        Laine, *Elucidating the Design Space of Diffusion-Based Generative Models*,
+        NeurIPS 2022 (no label is the vector 0).
+    """
+
+    weight: Float[Array, "in_size size"]
+    is_label: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        num_classes: int | None = None,
+        condition_size: int | None = None,
+        key: PRNGKeyArray,
+    ):
+        """**Arguments:**
+
+        - `size`: length of the embedding.
+        - `num_classes`: the condition is an integer label from 0 to `num_classes - 1`,
+            or -1 for none.
+        - `condition_size`: the condition is a vector of so many floating-point numbers.
+            Give one of the two.
+        - `key`: for the initial weights.
+
+        **Raises:** `ValueError` unless one of the two is given, and positive.
+        """
+        given = [n for n in (num_classes, condition_size) if n is not None]
+        if len(given) != 1 or given[0] < 1:
+            raise ValueError(
+                f"a network got `num_classes={num_classes}` and `condition_size="
+                f"{condition_size}`; expected one positive number: `num_classes` if "
+                "the condition is a label, `condition_size` if it is a vector."
+            )
+        # The embedding has unit variance for a label as for a vector of unit variance.
+        fan_in = 1 if num_classes is not None else given[0]
+        self.weight = initial_weight(key, (given[0], size), fan_in=fan_in)
+        self.is_label = num_classes is not None
+
+    def __call__(self, condition: Condition) -> Float[Array, " size"]:
+        number = self.weight.shape[0]
+        condition = jnp.asarray(condition)
+        if not self.is_label:
+            floating = jnp.issubdtype(condition.dtype, jnp.floating)
+            if condition.shape != (number,) or not floating:
+                raise ValueError(
+                    f"this network was made with `condition_size={number}` and takes "
+                    f"a vector of {number} floating-point numbers; got "
+                    f"{condition.dtype} of shape {condition.shape}. The call is "
+                    "unbatched: use `jax.vmap` for a batch."
+                )
+            return condition @ self.weight.astype(condition.dtype)
+        if condition.shape != () or not jnp.issubdtype(condition.dtype, jnp.integer):
+            raise ValueError(
+                f"this network was made with `num_classes={number}` and takes one "
+                f"integer label; got {condition.dtype} of shape {condition.shape}. "
+                "The call is unbatched: use `jax.vmap` for a batch."
+            )
+        label = eqx.error_if(
+            condition,
+            (condition < -1) | (condition >= number),
+            f"this network was made with `num_classes={number}` and got a label that "
+            f"is out of range; expected 0 to {number - 1}, or -1 for no label.",
+        )
+        # `one_hot` of -1 is zero.
+        return jax.nn.one_hot(label, number, dtype=self.weight.dtype) @ self.weight
+
+
+def make_embedding(
+    size: int,
+    *,
+    num_classes: int | None,
+    condition_size: int | None,
+    key: PRNGKeyArray,
+) -> ConditionEmbedding | None:
+    """The embedding, or `None` for a network that takes no condition."""
+    if num_classes is None and condition_size is None:
+        return None
+    return ConditionEmbedding(
+        size, num_classes=num_classes, condition_size=condition_size, key=key
+    )
+
+
+def embed(
+    owner: str, embedding: ConditionEmbedding | None, condition: Condition
+) -> Float[Array, " size"] | None:
+    """The vector that a condition adds; `None` for no condition."""
+    if condition is None:
+        return None
+    if embedding is None:
+        raise ValueError(
+            f"this {owner} was made without conditions and got one. Make it with "
+            "`num_classes=` for integer labels or `condition_size=` for vectors."
+        )
+    return embedding(condition)

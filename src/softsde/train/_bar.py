@@ -1,0 +1,58 @@
+"""The progress bar of a training run."""
+
+import sys
+import time
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from ._mesh import batch_size
+
+
+class Bar:
+    """Shows the step, the loss and the images a second.
+
+    On a terminal it is redrawn twice a second; in a log file it adds a line every half
+    minute.
+    """
+
+    def __init__(self, start: int, total: int, *, shown: bool):
+        self._bar = tqdm(
+            desc="compiling",
+            initial=start,
+            total=total,
+            disable=not shown,
+            unit="step",
+            dynamic_ncols=True,
+            mininterval=0.5 if sys.stderr.isatty() else 30.0,
+            maxinterval=60.0,
+        )
+        self._images, self._speed = 0, ""
+        self._since = time.monotonic()
+
+    def say(self, message: str) -> None:
+        """Write a line above the bar."""
+        if not self._bar.disable:
+            self._bar.write(message, file=sys.stderr)
+
+    def advance(self, batch: Any, loss: float | None) -> None:
+        """Count one step on `batch`; `loss` is that of the last line of metrics."""
+        if self._bar.disable:
+            return
+        self._bar.set_description("training", refresh=False)
+        self._images += batch_size(batch)
+        elapsed = time.monotonic() - self._since
+        if elapsed > 2.0:
+            self._speed = f"{self._images / elapsed:.0f}"
+            self._images, self._since = 0, time.monotonic()
+        postfix = {"loss": f"{loss:.4g}"} if loss is not None else {}
+        if self._speed:
+            postfix["images/s"] = self._speed
+        self._bar.set_postfix(postfix, refresh=False)
+        self._bar.update()
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._bar.close()

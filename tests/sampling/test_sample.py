@@ -222,15 +222,30 @@ def test_adaptive_steps_of_the_flow(x64):
 
 
 def gaussian_start(process, std, number, shape):
-    """The exact denoiser of N(0, std^2), starts, and the std at `t0`."""
+    """The exact denoiser of N(0, std^2), starts, and the std at `t0`.
+
+    The denoiser solves by conjugate gradients, which ends after as many steps as there
+    are components: where each sample is at a time of its own, XLA was seen to never
+    finish a batch of factorisations on a CPU of two cores.
+    """
     size = int(np.prod(shape))
     covariance = std**2 * jnp.eye(size)
     oracle = ss.oracles.GaussianOracle(jnp.zeros(shape), covariance)
+
+    def predict(t, x):
+        noise = process.sigma(t) ** 2
+        marginal = lambda v: (
+            std**2 * process.apply(t, process.adjoint(t, v)) + noise * v
+        )
+        solved, _ = jax.scipy.sparse.linalg.cg(marginal, x, tol=1e-7, maxiter=2 * size)
+        return std**2 * process.adjoint(t, solved)
+
     noise = jax.random.normal(jax.random.key(1), (number, size))
     root = jnp.linalg.cholesky(oracle.marginal_moments(process, process.t1)[1])
     ended = oracle.marginal_moments(process, process.t0)[1]
     expected = float(np.sqrt(np.trace(np.asarray(ended)) / size))
-    return oracle.denoiser(process), (noise @ root.T).reshape(number, *shape), expected
+    denoiser = ss.FunctionDenoiser(predict, process)
+    return denoiser, (noise @ root.T).reshape(number, *shape), expected
 
 
 ADAPTIVE = {
@@ -256,15 +271,13 @@ PROCESSES = {
 def test_adaptive_steps_give_the_right_spread(how, name, tolerance):
     """Within 2 % in single precision, from data of std 0.1 to 1.
 
-    1000 samples of 16 independent components: the standard error is 0.56 %, so the
-    starts and noises of a seed alone may be 1.7 % off at three of them; the same seed
-    with 100 fixed steps of a solver of order 2 is therefore the reference for the flow.
+    1000 samples of 16 independent components: the standard error is 0.56 %.
     """
     solver, clock = ADAPTIVE[how]
     make, shape = PROCESSES[name]
     process = make()
     for std in (0.1, 0.25, 1.0):
-        denoiser, x1, expected = gaussian_start(process, std, 2000, shape)
+        denoiser, x1, expected = gaussian_start(process, std, 1000, shape)
         drawn = ss.sample(
             denoiser,
             x1=x1,
@@ -275,7 +288,6 @@ def test_adaptive_steps_give_the_right_spread(how, name, tolerance):
             key=jax.random.key(2),
         )
         spread = float(np.sqrt(np.mean(np.asarray(drawn.x) ** 2)))
-        # Standard error of 32,000 numbers: 0.4 %.
         assert spread == pytest.approx(expected, rel=0.02), (std, drawn.nfe.mean())
 
 
@@ -283,7 +295,7 @@ def test_adaptive_steps_with_noise(key):
     """One case of the above in the fast lane: VE to 348, where differences of the
     variance in single precision once lost all noise of the clean end."""
     process = ss.ve(0.01, 348.0)
-    denoiser, x1, expected = gaussian_start(process, 0.25, 500, (16,))
+    denoiser, x1, expected = gaussian_start(process, 0.25, 200, (16,))
     drawn = ss.sample(
         denoiser,
         x1=x1,
@@ -293,9 +305,9 @@ def test_adaptive_steps_with_noise(key):
         denoise_last=False,
         key=key,
     )
-    # Standard error of 8,000 numbers: 0.8 %.
+    # Standard error of 3,200 numbers: 1.25 %; adaptive steps once gave 20 % too much.
     spread = float(np.sqrt(np.mean(np.asarray(drawn.x) ** 2)))
-    assert spread == pytest.approx(expected, rel=0.024)
+    assert spread == pytest.approx(expected, rel=0.035)
     assert len(np.unique(drawn.nfe)) > 1
 
 

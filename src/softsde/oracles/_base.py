@@ -5,6 +5,7 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.scipy as jsp
 from jaxtyping import Array, Float
 
 from .._types import Condition, Key, Sample, Scalar, ScalarLike
@@ -72,6 +73,22 @@ def dense_operator(
     """`C_t` as a matrix on the flattened sample."""
     basis = jnp.eye(x.size, dtype=x.dtype).reshape(x.size, *x.shape)
     return jax.vmap(lambda v: process.apply(t, v).reshape(-1))(basis).T
+
+
+def whitener(
+    covariance: Float[Array, "size size"],
+) -> tuple[Float[Array, "size size"], Scalar]:
+    """`W` with `W^T W` the inverse of a covariance, and the log of its determinant.
+
+    The factor of the covariance itself, inverted. When samples of one time are mapped
+    over, this is computed once for all of them, and what is left for each is a product.
+    (Solving with the factor instead would factorise and solve in batches, which XLA was
+    seen to never finish on a CPU of two cores.)
+    """
+    factor = jnp.linalg.cholesky(covariance)
+    identity = jnp.eye(covariance.shape[0], dtype=covariance.dtype)
+    inverse = jsp.linalg.solve_triangular(factor, identity, lower=True)
+    return inverse, 2 * jnp.sum(jnp.log(jnp.diagonal(factor)))
 
 
 def normal_with(

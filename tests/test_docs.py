@@ -25,6 +25,11 @@ SOURCE = pathlib.Path(ss.__file__).parent
 
 # Pages and docstrings whose examples compile for long: they wait for the slow lane.
 SLOW = {
+    "getting-started.md",
+    "softsde.losses.EDMWeight",
+    "softsde.nn.UNet",
+    "softsde.DDIM",
+    "softsde.reverse_sde",
     "models.md",
     "softsde.Model",
     "extending.md",

@@ -53,6 +53,7 @@ def test_shares_of_the_final_error_are_those_of_the_reference(x64, data):
     assert early < 0 and float(found.schedule(0.2)) == LEVELS[0]
 
 
+@pytest.mark.slow
 def test_the_blur_of_digits_begins_late(x64):
     """Digits blurred to 4.5 pixels against VE(0.01, 50), the paper's reference.
 

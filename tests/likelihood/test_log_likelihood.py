@@ -132,9 +132,8 @@ def test_it_is_the_exact_density(x64, key, name):
     np.testing.assert_allclose(found.log_volume, np.subtract(truth, ends), atol=1e-8)
 
 
-@pytest.mark.parametrize(
-    "name", ["blur", pytest.param("shear", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["blur", "shear"])
 def test_the_default_tolerance_is_kept_in_single_precision(key, name):
     """The error of a step is bounded by 1e-5 nats a dimension; of the sum, by 1e-3.
 

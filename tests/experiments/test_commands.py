@@ -202,6 +202,7 @@ def test_sample_writes_what_the_library_draws(run, tmp_path):
     np.testing.assert_allclose(images, drawn.x, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_shipped_model_is_not_drawn_into_a_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     name = ss.models.names()[0]

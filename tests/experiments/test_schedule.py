@@ -15,6 +15,7 @@ from experiments._config import PRESETS
 from experiments.schedule import Schedule
 
 
+@pytest.mark.slow
 def test_it_writes_what_training_would_choose(tmp_path, capsys):
     config = PRESETS["digits_blur"].config
     command = Schedule("digits", last_level=config.process.max_blur, folder=tmp_path)

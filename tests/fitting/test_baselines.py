@@ -184,6 +184,7 @@ def test_log_snr_of_a_fade_is_geometric(x64, data):
     np.testing.assert_allclose(kept, 0.01**t, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_single_precision_agrees(data):
     with jax.enable_x64(True):
         exact = matched_error_schedule(HeatBlur(SHAPE), LEVELS, data, ss.ve(0.05, 0.5))

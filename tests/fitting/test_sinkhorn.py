@@ -61,7 +61,8 @@ def solve(metric, pairs, images, noise=None):
 PAIRS = np.array([[0.4, 0.6], [0.8, 1.2], [2.5, 3.0], [0.4, 4.0]])
 
 
-@pytest.mark.parametrize("debias", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("debias", [True, False])
 def test_it_is_sinkhorns_algorithm(x64, data, debias):
     images = data[:12].astype(np.float64)
     metric = Sinkhorn(

@@ -225,7 +225,9 @@ def times_of(drawn):
     return np.asarray(drawn.times)
 
 
-@pytest.mark.parametrize("interval", [None, (0.3, 0.7)])
+@pytest.mark.parametrize(
+    "interval", [pytest.param(None, marks=pytest.mark.slow), (0.3, 0.7)]
+)
 def test_sampling_evaluates_classifier_free_no_more_than_needed(interval):
     """Two evaluations of each sample inside the interval, exactly one outside."""
     counter = Counter(ve(0.01, 5.0))
@@ -236,7 +238,9 @@ def test_sampling_evaluates_classifier_free_no_more_than_needed(interval):
         assert counter.of("one", t) == expected, t
 
 
-@pytest.mark.parametrize("interval", [None, (0.3, 0.7)])
+@pytest.mark.parametrize(
+    "interval", [pytest.param(None, marks=pytest.mark.slow), (0.3, 0.7)]
+)
 def test_sampling_evaluates_autoguidance_no_more_than_needed(interval):
     counter = Counter(ve(0.01, 5.0))
     strong, weak = counter.denoiser("strong"), counter.denoiser("weak")

@@ -147,6 +147,7 @@ def test_the_default_tolerance_is_kept_in_single_precision(key, name):
     np.testing.assert_allclose(found.log_prob, truth, atol=1e-3, rtol=0)
 
 
+@pytest.mark.slow
 def test_hutchinson_averages_to_the_exact_density(x64, key):
     """In the plane signs have two outcomes, up to the sign of all: their mean is exact.
 
@@ -210,6 +211,7 @@ def test_a_condition_chooses_the_component(x64, index):
     np.testing.assert_allclose(found, truth, atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 def test_evaluations_are_counted_across_kinks():
     """After each kink a method "first same as last" evaluates once more."""
     process, calls = ss.soft_blur((2, 2, 1), max_blur=2.0), []

@@ -364,6 +364,7 @@ def test_all_devices_are_used(monkeypatch):
     assert asked["batch_size"] == 256 and not asked.get("progress", False)
 
 
+@pytest.mark.slow
 def test_conditions():
     process = ss.ve(0.01, 5.0)
     oracle = ss.oracles.MixtureOracle(

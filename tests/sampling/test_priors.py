@@ -102,6 +102,7 @@ def test_the_empirical_prior_is_the_law_of_corrupted_data(process, data, key):
     assert float(prior.log_prob(x)) == pytest.approx(float(expected), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_draws_of_the_empirical_prior(process, data, key):
     """Each image as often as any: chi-squared of 3 degrees of freedom, 16.3 at 1e-3.
 

@@ -37,6 +37,7 @@ def prior(process, data):
     return ss.GaussianPrior.fit(process, data)
 
 
+@pytest.mark.slow
 def test_the_momentum_sampler_draws_the_data(process, data, oracle, key):
     """With the exact denoiser of four images: near one of them, each as often.
 
@@ -441,6 +442,7 @@ def test_weights_are_constants_for_many_batches_and_never_stale(process, key):
         np.testing.assert_allclose(many, one, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_weights_do_not_leak_across_training(process, key):
     """A step of gradient descent between two draws shows in the second."""
     x1 = jnp.full((4, *SHAPE), 0.3)

@@ -26,6 +26,7 @@ from softsde._files import write_json
 
 from . import _build, _cli, _run, classifier as _classifier
 from ._config import DataConfig
+from ._errors import CommandError, FolderError
 from ._solvers import SolverConfig
 
 
@@ -44,7 +45,7 @@ class Evaluate:
     """Seed of the samples."""
     classifier: str | None = None
     """A folder of `experiments.classifier`, the name of a shipped classifier, or
-    `pixels` for none; by default, the classifier of the data."""
+    `pixels` for none; by default, the classifier of the data if there is one."""
     reference: int = 60_000
     """Number of training images to compare with, at most."""
     folder: Path | None = None
@@ -73,12 +74,20 @@ class Reference:
     proportions: np.ndarray | None
 
 
-def open_space(name: str | None, source: str) -> Space:
+def open_space(name: str | None, data: DataConfig) -> Space:
     """The feature space of a name, or by default that of the data's classifier."""
     if name == "pixels":
         return Space("pixels", jnp.ravel, None)
-    name = _classifier.find(source) if name is None else name
-    network, card = _classifier.load(name)
+    if name is None:
+        try:
+            name = _classifier.find(data.source, data.images)
+        except FolderError as error:
+            _cli.say(f"{error}\nSo images are compared by their pixels.")
+            return Space("pixels", jnp.ravel, None)
+    try:
+        network, card = _classifier.load(name)
+    except (ValueError, OSError) as error:
+        raise FolderError(f"`--classifier {name}`: {error}") from error
     return Space(
         f"a classifier of {card['source']} ({card['test_accuracy']:.1%} right)",
         network.features,
@@ -185,49 +194,61 @@ def held_out(data: DataConfig, num: int, training: ss.data.AbstractSource):
     """Images of the test split, or training images for data without one."""
     try:
         source, name = _build.make_source(data, "test"), "test images"
-    except (ValueError, FileNotFoundError):
+    except FolderError:
         source, name = training, "training images"
     return ss.data.to_array(source, limit=num), name
 
 
-def evaluate(command: Evaluate) -> tuple[Path, dict[str, Any]]:
-    """Draws, measures, and returns the folder and the report."""
-    if command.num < 10:
-        raise ValueError(f"`--num` is {command.num}; expected at least 10.")
+def evaluate(command: Evaluate) -> tuple[list[Path], dict[str, Any]]:
+    """Draws, measures, and returns the paths written and the report."""
+    for option, value in (("num", command.num), ("reference", command.reference)):
+        if value < 10:
+            raise CommandError(f"`--{option}` is {value}; expected at least 10.")
     began = time.monotonic()
     model = _run.open_model(command.run)
     # Mistakes show here, before the samples are drawn.
     data = _run.data_of(model)
-    space = open_space(command.classifier, data.source)
+    space = open_space(command.classifier, data)
     source = _build.make_source(data)
     real, real_name = held_out(data, command.num, source)
     folder = command.folder or _run.output_folder(command.run) / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
 
     sampler = command.sampler.completed(_run.sampler_of(command.run))
-    print(f"drawing {command.num:,} samples, {sampler.label} ...", flush=True)
-    images = model.sample(command.num, seed=command.seed, **sampler.options())
+    # As many samples as real images: distances depend on the number.
+    number = min(command.num, len(real))
+    if number < command.num:
+        _cli.say(f"There are {len(real)} {real_name}: as many samples are drawn.")
+    with _cli.stage(f"Drawing {number:,} samples, {sampler.label}"):
+        images = model.sample(number, seed=command.seed, **sampler.options())
     # Real images lie in [0, 1]. A little noise outside should not make a difference.
     images = np.clip(images, 0, 1)
-    reference = open_reference(source, command.reference, space)
+    with _cli.stage("Reading the training images"):
+        reference = open_reference(source, command.reference, space)
+    with _cli.stage("Measuring samples, the denoiser and real images"):
+        measured = measure(images, reference, space)
+        losses = skill(model, real, reference.images[: _build.FITTED_ON])
+        measured_real = measure(real, reference, space)
     report = {
         "model": model.card,
         "sampler": asdict(sampler),
-        "num": command.num,
+        "num": number,
         "seed": command.seed,
         "space": space.name,
         "reference": f"{len(reference.images)} training images",
-        "samples": measure(images, reference, space),
+        "samples": measured,
         "relative_loss": {
             "times": np.round(SKILL_TIMES, 2).tolist(),
-            "loss": skill(model, real, reference.images[: _build.FITTED_ON]),
+            "loss": losses,
         },
         "held_out_name": real_name,
-        "held_out": measure(real, reference, space),
+        "held_out": measured_real,
         "commit": _run.commit(),
         "seconds": round(time.monotonic() - began, 1),
     }
-    write_json(folder / "evaluation.json", report)
+    # One result a sampler.
+    stem = f"{sampler.label}_{number}_seed{command.seed}"
+    write_json(folder / f"{stem}.json", report)
 
     ss.plotting.plot_curves(
         SKILL_TIMES,
@@ -241,7 +262,7 @@ def evaluate(command: Evaluate) -> tuple[Path, dict[str, Any]]:
     )
     scale, pad = _run.layout(images.shape[1:])
     ss.plotting.save_grid(
-        folder / "samples.png",
+        folder / f"{stem}.png",
         images[:64],
         scale=scale,
         pad=pad,
@@ -256,30 +277,33 @@ def evaluate(command: Evaluate) -> tuple[Path, dict[str, Any]]:
     ss.plotting.plot_neighbours(
         images[:10],
         reference.images[indices],
-        folder / "neighbours.png",
+        folder / f"{stem}_neighbours.png",
         distances=distances,
         scale=scale,
     )
-    return folder, report
+    names = (
+        f"{stem}.json",
+        f"{stem}.png",
+        f"{stem}_neighbours.png",
+        "real.png",
+        "relative_loss.png",
+    )
+    return [folder / name for name in names], report
 
 
 def main() -> None:
-    with _cli.plain_errors():
-        command = _cli.parse(Evaluate, "experiments.evaluate", __doc__)
-        folder, report = evaluate(command)
-        print(table(report))
-        names = (
-            "evaluation.json",
-            "samples.png",
-            "real.png",
-            "neighbours.png",
-            "relative_loss.png",
-        )
-        _cli.wrote(*(folder / name for name in names))
-        _cli.next_commands(
-            f"python -m experiments.sample {command.run}",
-            f"python -m experiments.samplers {command.run}",
-        )
+    _cli.run(_main)
+
+
+def _main() -> None:
+    command = _cli.parse(Evaluate, "experiments.evaluate", __doc__)
+    paths, report = evaluate(command)
+    print(table(report))
+    _cli.wrote(*paths)
+    _cli.next_commands(
+        _cli.command("experiments.sample", command.run),
+        _cli.command("experiments.samplers", command.run),
+    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,13 @@ sys.path.append(str(Path(__file__).parents[2]))
 
 from tiny_run import tiny
 
-from experiments import train
+from experiments import _cli, train
+
+
+@pytest.fixture(autouse=True)
+def no_cache(monkeypatch):
+    """Tests compile for themselves: nothing is kept in the user's folders."""
+    monkeypatch.setattr(_cli, "use_cache", lambda: None)
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,11 @@ from ._class_proportions import (
     ClassProportions as ClassProportions,
     class_proportions as class_proportions,
 )
-from ._features import (
+from ._extract import (
     FeatureExtractor as FeatureExtractor,
     extract_features as extract_features,
 )
+from ._features import AbstractFeatures as AbstractFeatures
 from ._frechet import (
     FrechetReport as FrechetReport,
     frechet_bias as frechet_bias,

@@ -72,13 +72,8 @@ def test_all_numbers_name_their_features(run, tmp_path):
     assert numbers["nearest_training_image"] == 0
     # The held-out ones of this test are copies too, so neither is nearer.
     assert numbers["copies_p_value"] == 0.5
-    assert numbers["precision"] == 1
     for one in measured.values():
         assert one.space.name == "pixels" and one.seed == 3
         assert one.reference == reference.statistics.key
     low, high = numbers["intervals"]["kernel_distance"]
     assert low < numbers["kernel_distance"] < high
-    # A fifth of the training images: their bias, less that which they share.
-    shared = len(copies) / len(reference.images)
-    expected = numbers["frechet_bias"] * (1 - shared) / (1 + shared)
-    assert numbers["frechet_distance"] == pytest.approx(expected, rel=0.3)

@@ -57,6 +57,7 @@ SIGMAS = {
     "rectified_flow": lambda t: t,
     "soft_blur": _two_phase,
     "soft_mask": _two_phase,
+    "hard_mask": _two_phase,
     "heat_dissipation": lambda t: 0.01 + 0 * t,
     "blurring_diffusion": _blurring,
 }

@@ -86,7 +86,7 @@ def main() -> None:
             f"{steps.mean():.3f}, longest over mean {steps.max() / steps.mean():.2f}, "
             f"length {steps.sum():.2f}"
         )
-    slug = "".join(c if c.isalnum() else "_" for c in name.lower())
+    slug = "_".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
     out = STATIC / f"appendix_c_{slug}.png"
     draw(name, ours, theirs, out)
     print(f"wrote {out}")

@@ -1,5 +1,7 @@
 """The chain of DDPM as a process whose grid is the chain."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -9,7 +11,7 @@ from ._process import Process
 
 
 def ddpm(
-    betas: Float[Array | np.ndarray, " steps"] | tuple[float, ...] | None = None,
+    betas: Float[Array | np.ndarray, " steps"] | Sequence[float] | None = None,
 ) -> Process:
     r"""DDPM's chain $x_i = \sqrt{1 - \beta_i}\, x_{i-1} + \sqrt{\beta_i}\, z_i$.
 

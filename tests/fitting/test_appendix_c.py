@@ -107,6 +107,7 @@ def test_the_schedule_is_linear_between_the_nodes_of_the_path(data, key):
     assert found.metric is metric and found.kind == "estimate"
 
 
+@pytest.mark.slow
 def test_different_images_differ_at_one_level_already(data, key):
     """Why neighbouring levels are not resolved: the floor of the distances.
 

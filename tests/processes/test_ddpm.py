@@ -82,7 +82,9 @@ def posterior(i, x, x0):
     return mean, (1 - before) / (1 - bar) * beta
 
 
-@pytest.mark.parametrize("variance", ["posterior", "beta"])
+@pytest.mark.parametrize(
+    "variance", [pytest.param("posterior", marks=pytest.mark.slow), "beta"]
+)
 def test_ancestral_sampling_is_the_chain_backwards(x64, variance):
     """Mean and variance of every step, and the last one without noise."""
     process = ss.processes.ddpm(BETAS)

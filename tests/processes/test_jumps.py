@@ -73,7 +73,7 @@ def variances(width, sde, num_steps):
 
 
 @pytest.mark.parametrize("width", [None, 0.1])
-@pytest.mark.parametrize("clock", ["ode", "sde"])
+@pytest.mark.parametrize("clock", [pytest.param("ode", marks=pytest.mark.slow), "sde"])
 def test_the_sampler_is_the_recursion(x64, width, clock):
     """40 steps, pixel by pixel: each step is affine in the state and the noise."""
     if width is None:

@@ -513,15 +513,14 @@ def test_mistakes_are_named(as_a_user, process, oracle, prior, key):
         draw(solver=ss.Momentum(), times=steps)
     with pytest.raises(ValueError, match=r"a condition of shape \(3,\) for 1 samples"):
         draw(condition=jnp.arange(3))
-    jumps = ss.soft_mask(SHAPE)
-    if jumps.corruption.structure.differentiable is False:
-        with pytest.raises(ValueError, match="`CenterMask` jumps"):
-            ss.sample(
-                oracle.denoiser(jumps),
-                x1=jnp.zeros((1, *SHAPE)),
-                solver=diffrax.Dopri5(),
-                key=key,
-            )
+    jumps = ss.processes.hard_mask(SHAPE)
+    with pytest.raises(ValueError, match="`CenterMask` jumps"):
+        ss.sample(
+            oracle.denoiser(jumps),
+            x1=jnp.zeros((1, *SHAPE)),
+            solver=diffrax.Dopri5(),
+            key=key,
+        )
 
 
 def test_a_prior_of_another_process_or_time_is_refused(as_a_user, data, key):

@@ -8,6 +8,7 @@ diffusion models and classifiers.
 
 from ._checkpoint import Checkpointer as Checkpointer
 from ._fit import FitResult as FitResult, fit as fit
+from ._lock import lock as lock
 from ._mesh import (
     make_mesh as make_mesh,
     shard_batch as shard_batch,

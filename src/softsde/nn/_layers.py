@@ -52,6 +52,39 @@ def initial_weight(
     return _cut([_block(next(keys)) for _ in range(num_blocks)], shape, fan_in)
 
 
+# The larger networks hold tens of millions of weights: larger blocks for those.
+_LARGE_BLOCK = 65536
+# What DDPM starts at in the place of zero.
+_NEARLY_ZERO = 1e-10
+
+
+@jax.jit
+def _uniform_block(key: PRNGKeyArray) -> Array:
+    return jax.random.uniform(key, (_LARGE_BLOCK,), jnp.float32, -1.0, 1.0)
+
+
+@partial(jax.jit, static_argnums=(1,))
+def _cut_scaled(blocks: list[Array], shape: tuple[int, ...], bound: Array) -> Array:
+    flat = jnp.concatenate(blocks)[: math.prod(shape)]
+    return jnp.broadcast_to(bound, shape) * flat.reshape(shape)
+
+
+def fan_average_weight(
+    key: PRNGKeyArray, shape: tuple[int, ...], scale: float
+) -> Array:
+    """Uniform weights of variance `scale / ((fan_in + fan_out) / 2)`, as DDPM's.
+
+    The last two axes are the channels in and out; those before, the kernel. A `scale`
+    of 0 stands for 1e-10.
+    """
+    fan_average = math.prod(shape[:-2]) * (shape[-2] + shape[-1]) / 2
+    bound = math.sqrt(3 * (scale or _NEARLY_ZERO) / fan_average)
+    keys = split(key)
+    num_blocks = -(-math.prod(shape) // _LARGE_BLOCK)
+    blocks = [_uniform_block(next(keys)) for _ in range(num_blocks)]
+    return _cut_scaled(blocks, shape, jnp.asarray(np.float32(bound)))
+
+
 def _full(value: float, shape: int | tuple[int, ...]) -> Array:
     # By way of numpy, which compiles nothing.
     return jnp.asarray(np.full(shape, value, np.float32))
@@ -84,16 +117,27 @@ class Linear(eqx.Module):
     bias: Float[Array, " out_size"]
 
     def __init__(
-        self, in_size: int, out_size: int, *, zero: bool = False, key: PRNGKeyArray
+        self,
+        in_size: int,
+        out_size: int,
+        *,
+        zero: bool = False,
+        fan_average: float | None = None,
+        key: PRNGKeyArray,
     ):
         """**Arguments:**
 
         - `in_size`, `out_size`: lengths of the last axis before and after.
         - `zero`: start with zero weights.
+        - `fan_average`: start as DDPM does, with uniform weights of the variance
+            `fan_average / ((in_size + out_size) / 2)`. 0 stands for 1e-10.
         - `key`: for the initial weights.
         """
-        self.weight = initial_weight(
-            key, (in_size, out_size), fan_in=in_size, zero=zero
+        shape = (in_size, out_size)
+        self.weight = (
+            initial_weight(key, shape, fan_in=in_size, zero=zero)
+            if fan_average is None
+            else fan_average_weight(key, shape, fan_average)
         )
         self.bias = _full(0.0, out_size)
 
@@ -121,6 +165,7 @@ class Conv(eqx.Module):
         kernel_size: int = 3,
         stride: int = 1,
         zero: bool = False,
+        fan_average: float | None = None,
         key: PRNGKeyArray,
     ):
         """**Arguments:**
@@ -129,6 +174,9 @@ class Conv(eqx.Module):
         - `kernel_size`: odd, so that every output pixel has a centre.
         - `stride`: the output has `ceil(height / stride)` rows.
         - `zero`: start with zero weights.
+        - `fan_average`: start as DDPM does, with uniform weights of the variance
+            `fan_average / (kernel_size**2 * (in_channels + out_channels) / 2)`. 0
+            stands for 1e-10.
         - `key`: for the initial weights.
         """
         if kernel_size % 2 == 0:
@@ -138,7 +186,11 @@ class Conv(eqx.Module):
             )
         shape = (kernel_size, kernel_size, in_channels, out_channels)
         fan_in = kernel_size**2 * in_channels
-        self.weight = initial_weight(key, shape, fan_in=fan_in, zero=zero)
+        self.weight = (
+            initial_weight(key, shape, fan_in=fan_in, zero=zero)
+            if fan_average is None
+            else fan_average_weight(key, shape, fan_average)
+        )
         self.bias = _full(0.0, out_channels)
         self.stride = stride
 

@@ -3,7 +3,17 @@
 from ._classifier import Classifier as Classifier
 from ._condition import ConditionEmbedding as ConditionEmbedding
 from ._ddpmpp import DDPMpp as DDPMpp
+from ._dit import (
+    DiT as DiT,
+    DiTBlock as DiTBlock,
+    layer_norm as layer_norm,
+    position_features as position_features,
+)
 from ._fourier_embedding import FourierEmbedding as FourierEmbedding
+from ._instance_norm import (
+    ConditionalInstanceNormPlus as ConditionalInstanceNormPlus,
+    InstanceNormPlus as InstanceNormPlus,
+)
 from ._layers import (
     Conv as Conv,
     GroupNorm as GroupNorm,
@@ -12,6 +22,7 @@ from ._layers import (
     TimeEmbedding as TimeEmbedding,
 )
 from ._mlp import MLP as MLP, MLPBlock as MLPBlock
+from ._ncsn import NCSN as NCSN, NCSNv2 as NCSNv2
 from ._ncsnpp import NCSNpp as NCSNpp
 from ._patch import patchify as patchify, unpatchify as unpatchify
 from ._pixel_attention import PixelAttention as PixelAttention
@@ -38,3 +49,4 @@ from ._sees import (
     SeesTime as SeesTime,
 )
 from ._unet import ResidualBlock as ResidualBlock, UNet as UNet
+from ._vector_features import VectorFourierFeatures as VectorFourierFeatures

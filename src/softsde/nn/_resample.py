@@ -155,7 +155,7 @@ class Upsample(eqx.Module):
         pad = ((spare + 1) // 2 + FACTOR - 1, spare // 2 + 1)
         for axis in (0, 1):
             y = _filter(y, taps, pad, axis)
-        return y + jnp.broadcast_to(self.conv.bias.astype(y.dtype), y.shape)
+        return self.conv.add_bias(y)
 
     def state_names(self) -> dict[str, Place]:
         """The names of its original."""
@@ -210,7 +210,7 @@ class Downsample(eqx.Module):
             for axis in (0, 1):
                 x = _filter(x, taps, ((spare + 1) // 2, spare // 2), axis)
         y = _correlate(x, self.conv.weight, stride=FACTOR)
-        return y + jnp.broadcast_to(self.conv.bias.astype(y.dtype), y.shape)
+        return self.conv.add_bias(y)
 
     def state_names(self) -> dict[str, Place]:
         """The names of its original."""

@@ -128,7 +128,7 @@ class ScoreBlock(eqx.Module):
     @property
     def out_channels(self) -> int:
         """The number of channels that it gives."""
-        return self.conv2.bias.shape[0]
+        return self.conv2.weight.shape[-1]
 
     def __call__(
         self,

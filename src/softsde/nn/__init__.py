@@ -48,5 +48,6 @@ from ._sees import (
     SeesSigma as SeesSigma,
     SeesTime as SeesTime,
 )
+from ._song_unet import SongUNet as SongUNet
 from ._unet import ResidualBlock as ResidualBlock, UNet as UNet
 from ._vector_features import VectorFourierFeatures as VectorFourierFeatures

@@ -22,6 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -41,14 +42,14 @@ FLAGS = {
 }
 SHAPE = (28, 28, 1)
 
-SHIPPED = dict(
+SHIPPED: dict[str, Any] = dict(
     base_channels=48,
     channel_multipliers=(1, 2),
     attention_levels=(1,),
     patch_size=2,
     refine_channels=16,
 )
-SMALL: dict[str, dict] = {
+SMALL: dict[str, dict[str, Any]] = {
     "default UNet": {},
     "shipped UNet": SHIPPED,
 }
@@ -74,6 +75,7 @@ def _conv(layer: Conv | Linear) -> eqx.nn.Conv2d:
         stride = layer.stride
     else:
         weight = weight[None, None]
+    assert bias is not None
     size, _, fan, out = weight.shape
     new = eqx.nn.Conv2d(
         fan, out, size, stride=stride, padding=size // 2, key=jax.random.key(0)

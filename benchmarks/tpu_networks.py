@@ -109,6 +109,7 @@ def measure(name: str, process: str, options: dict[str, Any], mesh: Mesh, batch:
     compiling = time.perf_counter() - start
     cost = compiled.cost_analysis() or {}
     memory = compiled.memory_analysis()
+    assert memory is not None
     held = (
         memory.argument_size_in_bytes
         + memory.output_size_in_bytes

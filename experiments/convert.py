@@ -75,6 +75,15 @@ CONFIGURATIONS: Mapping[str, Configuration] = {
         (0.0, 1.0),
         f"{_SCORE_SDE}ve/celeba_ncsnpp.py",
     ),
+    # VE by the index of a level: 232 levels, of images in [0, 1].
+    "ncsnv2_cifar10": Configuration(
+        "NCSNv2 for CIFAR-10, 232 levels of noise",
+        functools.partial(ss.nn.NCSNv2, shape=(32, 32, 3)),
+        lambda: ss.ve(0.01, 50.0),
+        parametrisations.Score(),
+        (0.0, 1.0),
+        "ermongroup/ncsnv2, configs/cifar10.yml",
+    ),
     # VP: the network gives the noise, of images in [-1, 1]: its score is -output/sigma.
     "ddpmpp_cifar10_continuous": Configuration(
         "DDPM++ for CIFAR-10, VP, 61.8 million parameters",

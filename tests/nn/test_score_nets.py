@@ -129,6 +129,7 @@ def test_the_published_code_agrees(x64, published, name):
         close(got, np.moveaxis(vectors[f"y_float64{suffix}"], 1, -1), 1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ncsnpp", "skips", "ddpmpp"])
 def test_the_published_code_agrees_in_single_precision(published, name):
     network, vectors = published(name)
@@ -270,7 +271,7 @@ def with_options(network, **changes):
     return eqx.tree_at(jax.tree.leaves, other, jax.tree.leaves(network))
 
 
-@pytest.mark.parametrize("dropout", [False, True])
+@pytest.mark.parametrize("dropout", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_loop_over_blocks_is_the_same_function(key, dropout):
     """Also with labels and with masks of dropout, whose keys are the same."""
     options = TINY | dict(blocks_per_level=3, dropout=0.5, channel_multipliers=(1, 1))

@@ -177,7 +177,7 @@ class DDPMpp(AbstractPublished):
     def small(
         cls, shape: Sequence[int], *, key: PRNGKeyArray, **changes: Any
     ) -> "DDPMpp":
-        """A network that trains on a laptop, of 1.2 million parameters.
+        """A network that trains on a laptop, of 1.3 million parameters.
 
         Three levels of 32, 64 and 64 channels with one block each, attention at the
         coarsest.

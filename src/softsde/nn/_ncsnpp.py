@@ -262,7 +262,7 @@ class NCSNpp(AbstractPublished):
     def small(
         cls, shape: Sequence[int], *, key: PRNGKeyArray, **changes: Any
     ) -> "NCSNpp":
-        """A network that trains on a laptop, of 1.2 million parameters.
+        """A network that trains on a laptop, of 1.3 million parameters.
 
         Three levels of 32, 64 and 64 channels with one block each, attention at the
         coarsest, for images centred at 0. The output is not divided by the noise, so it
@@ -276,6 +276,5 @@ class NCSNpp(AbstractPublished):
 
         **Returns:** the network.
         """
-        return cls(
-            shape, **small_options(shape) | {"scale_by_sigma": False} | changes, key=key
-        )
+        options: dict[str, Any] = small_options(shape) | {"scale_by_sigma": False}
+        return cls(shape, **options | changes, key=key)

@@ -268,10 +268,10 @@ class ScoreNet(eqx.Module):
             h = skips[-1]
             if level.down is None:
                 continue
-            if options.block == "ddpm":
-                h = level.down(h)
-            else:
+            if isinstance(level.down, ScoreBlock):
                 h = run(level.down, h, next(keys))
+            else:
+                h = level.down(h)
             if level.pyramid is not None:
                 pyramid = level.pyramid(pyramid)
                 if level.combine is None:
@@ -285,25 +285,22 @@ class ScoreNet(eqx.Module):
         for stage in self.middle:
             h = run(stage, h, next(keys))
 
-        collected = None
+        collected = h  # the coarsest level replaces it
         for level in self.decoder:
             beside = [skips.pop() for _ in level.blocks]
             h = _through(level.blocks, h, beside, run, keys, options.scan)[-1]
             if level.attention is not None:
                 h = level.attention(h)
-            if options.progressive == "output_skip":
-                said = level.head(h)
-                collected = (
-                    said if level.pyramid is None else (level.pyramid(collected) + said)
-                )
-            elif options.progressive == "residual":
-                if level.pyramid is None:
-                    collected = level.head(h)
-                else:
-                    h = collected = add(level.pyramid(collected), h)
-            if level.up is None:
-                continue
-            h = level.up(h) if options.block == "ddpm" else run(level.up, h, next(keys))
+            if level.pyramid is None and level.head is not None:
+                collected = level.head(h)
+            elif level.pyramid is not None and level.head is not None:
+                collected = level.pyramid(collected) + level.head(h)
+            elif level.pyramid is not None:
+                h = collected = add(level.pyramid(collected), h)
+            if isinstance(level.up, ScoreBlock):
+                h = run(level.up, h, next(keys))
+            elif level.up is not None:
+                h = level.up(h)
         return collected if self.head is None else self.head(h)
 
     def state_names(self, path: Path) -> StateNames:

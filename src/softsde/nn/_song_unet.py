@@ -41,7 +41,9 @@ class SongUNet(AbstractPublished):
     r"""The networks of EDM: DDPM++ and NCSN++ within EDM's preconditioning.
 
     ```python
-    network = ss.nn.SongUNet((8, 8, 3), width=8, attention_resolutions=(4,), key=key)
+    network = ss.nn.SongUNet(
+        (8, 8, 3), width=8, attention_resolutions=(4,), key=jax.random.key(0)
+    )
     denoiser = ss.Denoiser(network, ss.edm(), ss.parametrisations.EDM(0.5))
     x0_hat = denoiser(0.5, jnp.zeros((8, 8, 3)))
     ```

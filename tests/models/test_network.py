@@ -66,9 +66,15 @@ def _cast(network, dtype):
     [
         lambda key: ss.nn.MLP((2, 3), width=8, depth=2, num_classes=4, key=key),
         lambda key: ss.nn.MLP(2, width=8, condition_size=3, key=key),
+        lambda key: ss.nn.MLP(2, width=8, fourier_features=3, key=key),
+        lambda key: ss.nn.DiT(
+            (4, 6, 1), width=8, depth=2, num_heads=2, num_classes=3, key=key
+        ),
+        lambda key: ss.nn.NCSN((4, 6, 1), base_channels=2, num_levels=3, key=key),
+        lambda key: ss.nn.NCSNv2((4, 6, 1), base_channels=2, key=key),
         lambda key: ss.nn.Classifier((8, 8, 1), num_classes=3, widths=(8,), key=key),
     ],
-    ids=["labels", "vectors", "classifier"],
+    ids=["labels", "vectors", "features", "dit", "ncsn", "ncsnv2", "classifier"],
 )
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
 def test_networks_are_bit_identical(tmp_path, make, dtype, key):

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from softsde.nn import MLP
+from softsde.nn import MLP, VectorFourierFeatures
 
 
 def normal(*shape, seed=0, dtype=np.float32):
@@ -43,6 +43,30 @@ def test_the_formula(x64, key):
         h = (h + linear(block.second, inner)) / np.sqrt(2)
     expected = linear(network.last, silu(h))
     np.testing.assert_allclose(network(t, x), expected, rtol=1e-9)
+
+
+def test_fourier_features(x64, key):
+    """By NumPy: the first map reads x, then sines, then cosines."""
+    features = VectorFourierFeatures(3, 5, scale=0.7, key=key)
+    x = normal(3, dtype=np.float64)
+    angles = 2 * np.pi * np.asarray(x) @ np.asarray(features.frequencies)
+    waves = np.sqrt(2) * np.concatenate([np.sin(angles), np.cos(angles)])
+    expected = np.concatenate([np.asarray(x), waves])
+    np.testing.assert_allclose(features(x), expected, rtol=1e-12)
+    network = MLP(3, width=8, depth=1, fourier_features=5, key=key)
+    first = np.asarray(network.first.weight, np.float64)
+    assert first.shape == (13, 8)
+    network = eqx.tree_at(lambda n: n.last.weight, network, normal(8, 3))
+    gradient = eqx.filter_grad(lambda n: jnp.sum(n(0.3, x)))(network)
+    assert float(jnp.max(jnp.abs(gradient.first.weight))) > 1e-3
+    assert not np.any(gradient.features.frequencies)
+
+
+def test_frequencies_have_the_scale(key):
+    """4000 normal draws: a standard error of 0.7 / sqrt(8000)."""
+    features = VectorFourierFeatures(2, 2000, scale=0.7, key=key)
+    found = float(jnp.std(features.frequencies))
+    assert abs(found - 0.7) < 4 * 0.7 / 8000**0.5
 
 
 def test_other_shapes_are_flattened(key):

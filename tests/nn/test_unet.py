@@ -221,3 +221,33 @@ def test_a_batch_is_refused(key):
     network = UNet(SHAPE, **SMALL, key=key)
     with pytest.raises(ValueError, match=r"shape \(8, 12, 2\); got \(12, 8, 2\)"):
         network(jnp.array(0.5), jnp.zeros((12, 8, 2)))
+
+
+def test_compute_dtype_is_that_of_the_inside(key):
+    """The same function as on bfloat16 images, from float32 images to float32."""
+    options = VARIANTS["pixels"]
+    plain, half = make(key, **options), make(key, **options, compute_dtype="bfloat16")
+    assert all(
+        p.dtype == jnp.float32 for p in jax.tree.leaves(eqx.filter(half, eqx.is_array))
+    )
+    x = image(3).astype(jnp.bfloat16)
+    found = apply(half, jnp.array(0.5), x.astype(jnp.float32))
+    assert found.dtype == jnp.float32
+    expected = apply(plain, jnp.array(0.5), x).astype(jnp.float32)
+    scale = float(jnp.max(jnp.abs(expected)))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=0.01 * scale)
+
+
+@pytest.mark.slow
+def test_remat_changes_no_gradient(key, options):
+    x = image(3)
+
+    @eqx.filter_jit
+    @eqx.filter_grad
+    def gradient(network):
+        return jnp.mean(network(jnp.array(0.5), x) ** 2)
+
+    one, two = (gradient(make(key, **options, remat=flag)) for flag in (False, True))
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
+        scale = float(jnp.max(jnp.abs(a))) + 1e-6
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 * scale)

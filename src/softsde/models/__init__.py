@@ -15,3 +15,10 @@ from ._load import (
     save_network as save_network,
 )
 from ._model import Model as Model
+from ._published import published_weights as published_weights
+from ._torch import (
+    Inert as Inert,
+    module_fields as module_fields,
+    module_state as module_state,
+    read_torch as read_torch,
+)

@@ -2,6 +2,18 @@
 
 from ._classifier import Classifier as Classifier
 from ._condition import ConditionEmbedding as ConditionEmbedding
+from ._ddpmpp import DDPMpp as DDPMpp
+from ._dit import (
+    DiT as DiT,
+    DiTBlock as DiTBlock,
+    layer_norm as layer_norm,
+    position_features as position_features,
+)
+from ._fourier_embedding import FourierEmbedding as FourierEmbedding
+from ._instance_norm import (
+    ConditionalInstanceNormPlus as ConditionalInstanceNormPlus,
+    InstanceNormPlus as InstanceNormPlus,
+)
 from ._layers import (
     Conv as Conv,
     GroupNorm as GroupNorm,
@@ -10,7 +22,25 @@ from ._layers import (
     TimeEmbedding as TimeEmbedding,
 )
 from ._mlp import MLP as MLP, MLPBlock as MLPBlock
+from ._ncsn import NCSN as NCSN, NCSNv2 as NCSNv2
+from ._ncsnpp import NCSNpp as NCSNpp
 from ._patch import patchify as patchify, unpatchify as unpatchify
+from ._pixel_attention import PixelAttention as PixelAttention
+from ._positional_embedding import positional_embedding as positional_embedding
+from ._published import (
+    AbstractPublished as AbstractPublished,
+    load_state_dict as load_state_dict,
+    state_dict as state_dict,
+)
+from ._resample import (
+    Downsample as Downsample,
+    Upsample as Upsample,
+    fir_downsample as fir_downsample,
+    fir_upsample as fir_upsample,
+    mean_downsample as mean_downsample,
+    repeat_upsample as repeat_upsample,
+)
+from ._score_block import ScoreBlock as ScoreBlock
 from ._sees import (
     AbstractSees as AbstractSees,
     SeesLevel as SeesLevel,
@@ -18,4 +48,6 @@ from ._sees import (
     SeesSigma as SeesSigma,
     SeesTime as SeesTime,
 )
+from ._song_unet import SongUNet as SongUNet
 from ._unet import ResidualBlock as ResidualBlock, UNet as UNet
+from ._vector_features import VectorFourierFeatures as VectorFourierFeatures

@@ -13,9 +13,13 @@ Arguments: TypeAlias = tuple[tuple[str, Any], ...]
 def keep(**arguments: Any) -> Arguments:
     """The arguments as a tuple of names and values."""
     return tuple(
-        (name, tuple(value) if isinstance(value, Sequence) else value)
+        (name, tuple(value) if _is_sequence(value) else value)
         for name, value in arguments.items()
     )
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def show(arguments: Arguments) -> dict[str, Any]:

@@ -52,6 +52,47 @@ def initial_weight(
     return _cut([_block(next(keys)) for _ in range(num_blocks)], shape, fan_in)
 
 
+# The larger networks hold tens of millions of weights: larger blocks for those.
+_LARGE_BLOCK = 65536
+# What DDPM starts at in the place of zero.
+_NEARLY_ZERO = 1e-10
+
+
+@jax.jit
+def _uniform_block(key: PRNGKeyArray) -> Array:
+    return jax.random.uniform(key, (_LARGE_BLOCK,), jnp.float32, -1.0, 1.0)
+
+
+@partial(jax.jit, static_argnums=(1,))
+def _cut_scaled(blocks: list[Array], shape: tuple[int, ...], bound: Array) -> Array:
+    flat = jnp.concatenate(blocks)[: math.prod(shape)]
+    return jnp.broadcast_to(bound, shape) * flat.reshape(shape)
+
+
+def fan_average_weight(
+    key: PRNGKeyArray, shape: tuple[int, ...], scale: float
+) -> Array:
+    """Uniform weights of variance `scale / ((fan_in + fan_out) / 2)`, as DDPM's.
+
+    The last two axes are the channels in and out; those before, the kernel. A `scale`
+    of 0 stands for 1e-10.
+    """
+    fan_average = math.prod(shape[:-2]) * (shape[-2] + shape[-1]) / 2
+    return _uniform(key, shape, math.sqrt(3 * (scale or _NEARLY_ZERO) / fan_average))
+
+
+def fan_in_uniform(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int) -> Array:
+    """Uniform weights between plus and minus `1 / sqrt(fan_in)`, as torch's."""
+    return _uniform(key, shape, fan_in**-0.5)
+
+
+def _uniform(key: PRNGKeyArray, shape: tuple[int, ...], bound: float) -> Array:
+    keys = split(key)
+    num_blocks = -(-math.prod(shape) // _LARGE_BLOCK)
+    blocks = [_uniform_block(next(keys)) for _ in range(num_blocks)]
+    return _cut_scaled(blocks, shape, jnp.asarray(np.float32(bound)))
+
+
 def _full(value: float, shape: int | tuple[int, ...]) -> Array:
     # By way of numpy, which compiles nothing.
     return jnp.asarray(np.full(shape, value, np.float32))
@@ -84,16 +125,27 @@ class Linear(eqx.Module):
     bias: Float[Array, " out_size"]
 
     def __init__(
-        self, in_size: int, out_size: int, *, zero: bool = False, key: PRNGKeyArray
+        self,
+        in_size: int,
+        out_size: int,
+        *,
+        zero: bool = False,
+        fan_average: float | None = None,
+        key: PRNGKeyArray,
     ):
         """**Arguments:**
 
         - `in_size`, `out_size`: lengths of the last axis before and after.
         - `zero`: start with zero weights.
+        - `fan_average`: start as DDPM does, with uniform weights of the variance
+            `fan_average / ((in_size + out_size) / 2)`. 0 stands for 1e-10.
         - `key`: for the initial weights.
         """
-        self.weight = initial_weight(
-            key, (in_size, out_size), fan_in=in_size, zero=zero
+        shape = (in_size, out_size)
+        self.weight = (
+            initial_weight(key, shape, fan_in=in_size, zero=zero)
+            if fan_average is None
+            else fan_average_weight(key, shape, fan_average)
         )
         self.bias = _full(0.0, out_size)
 
@@ -105,13 +157,14 @@ class Linear(eqx.Module):
 class Conv(eqx.Module):
     """A two-dimensional cross-correlation, channels-last, padded with zeros.
 
-    `y[i, j] = sum_{a, b} x[s i + a - k // 2, s j + b - k // 2] W[a, b] + b`
-    for an odd kernel size `k` and a stride `s`.
+    `y[i, j] = sum_{a, b} x[s i + d (a - k // 2), s j + d (b - k // 2)] W[a, b] + bias`
+    for an odd kernel size `k`, a stride `s` and a dilation `d`.
     """
 
     weight: Float[Array, "kernel kernel in_channels out_channels"]
-    bias: Float[Array, " out_channels"]
+    bias: Float[Array, " out_channels"] | None
     stride: int = eqx.field(static=True)
+    dilation: int = eqx.field(static=True)
 
     def __init__(
         self,
@@ -120,7 +173,11 @@ class Conv(eqx.Module):
         *,
         kernel_size: int = 3,
         stride: int = 1,
+        dilation: int = 1,
+        use_bias: bool = True,
         zero: bool = False,
+        fan_average: float | None = None,
+        uniform: bool = False,
         key: PRNGKeyArray,
     ):
         """**Arguments:**
@@ -128,7 +185,15 @@ class Conv(eqx.Module):
         - `in_channels`, `out_channels`: lengths of the last axis before and after.
         - `kernel_size`: odd, so that every output pixel has a centre.
         - `stride`: the output has `ceil(height / stride)` rows.
+        - `dilation`: distance in pixels between neighbouring entries of the kernel.
+        - `use_bias`: whether a learnt bias is added.
         - `zero`: start with zero weights.
+        - `fan_average`: start as DDPM does, with uniform weights of the variance
+            `fan_average / (kernel_size**2 * (in_channels + out_channels) / 2)`. 0
+            stands for 1e-10.
+        - `uniform`: draw weights and bias uniformly between plus and minus
+            `1 / sqrt(fan_in)`, as torch does. By default the weights are normal with
+            variance `1 / fan_in`, and the bias is zero.
         - `key`: for the initial weights.
         """
         if kernel_size % 2 == 0:
@@ -138,22 +203,42 @@ class Conv(eqx.Module):
             )
         shape = (kernel_size, kernel_size, in_channels, out_channels)
         fan_in = kernel_size**2 * in_channels
-        self.weight = initial_weight(key, shape, fan_in=fan_in, zero=zero)
-        self.bias = _full(0.0, out_channels)
+        if uniform:
+            keys = split(key)
+            self.weight = fan_in_uniform(next(keys), shape, fan_in)
+            bias = fan_in_uniform(next(keys), (out_channels,), fan_in)
+        else:
+            self.weight = (
+                initial_weight(key, shape, fan_in=fan_in, zero=zero)
+                if fan_average is None
+                else fan_average_weight(key, shape, fan_average)
+            )
+            bias = _full(0.0, out_channels)
+        self.bias = bias if use_bias else None
         self.stride = stride
+        self.dilation = dilation
 
     def __call__(
         self, x: Float[Array, "height width in_channels"]
     ) -> Float[Array, "out_height out_width out_channels"]:
-        half = self.weight.shape[0] // 2
+        half = self.dilation * (self.weight.shape[0] // 2)
         (y,) = jax.lax.conv_general_dilated(
             x[None],
             self.weight.astype(x.dtype),
             window_strides=(self.stride, self.stride),
             padding=((half, half), (half, half)),
+            rhs_dilation=(self.dilation, self.dilation),
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
-        return y + jnp.broadcast_to(self.bias.astype(x.dtype), y.shape)
+        return self.add_bias(y)
+
+    def add_bias(
+        self, y: Float[Array, "height width out_channels"]
+    ) -> Float[Array, "height width out_channels"]:
+        """Adds the bias, if there is one, to a convolution that was computed."""
+        if self.bias is None:
+            return y
+        return y + jnp.broadcast_to(self.bias.astype(y.dtype), y.shape)
 
 
 class GroupNorm(eqx.Module):

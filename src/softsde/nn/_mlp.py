@@ -13,6 +13,7 @@ from .._types import Condition, Sample, ScalarLike
 from ._arguments import Arguments, keep, show
 from ._condition import ConditionEmbedding, embed, make_embedding
 from ._layers import Linear, TimeEmbedding, at_least_float32, split
+from ._vector_features import VectorFourierFeatures
 
 
 class MLPBlock(eqx.Module):
@@ -58,7 +59,9 @@ class MLP(eqx.Module):
     time ([`softsde.nn.TimeEmbedding`][]), and a linear map back that starts at zero: a
     new network predicts zero. A sample of another shape than a vector is flattened, so
     the network knows nothing of its pixels' places: for images there is
-    [`softsde.nn.UNet`][].
+    [`softsde.nn.UNet`][]. With `fourier_features` the first map also reads sines and
+    cosines of the sample ([`softsde.nn.VectorFourierFeatures`][]), for fine structure
+    in few dimensions.
     """
 
     embedding: TimeEmbedding
@@ -66,6 +69,7 @@ class MLP(eqx.Module):
     blocks: list[MLPBlock]
     last: Linear
     condition: ConditionEmbedding | None
+    features: VectorFourierFeatures | None
     shape: tuple[int, ...] = eqx.field(static=True)
     _arguments: Arguments = eqx.field(static=True)
 
@@ -75,6 +79,8 @@ class MLP(eqx.Module):
         *,
         width: int = 128,
         depth: int = 3,
+        fourier_features: int = 0,
+        fourier_scale: float = 1.0,
         num_classes: int | None = None,
         condition_size: int | None = None,
         key: PRNGKeyArray,
@@ -84,6 +90,9 @@ class MLP(eqx.Module):
         - `shape`: of one sample; one number is the length of a vector.
         - `width`: length of the signal inside.
         - `depth`: number of residual blocks.
+        - `fourier_features`: frequencies of the Fourier features of the sample; 0 for
+            none.
+        - `fourier_scale`: their standard deviation, in turns per unit of the sample.
         - `num_classes`: the condition is an integer label from 0 to `num_classes - 1`;
             -1 stands for no label. `None` is a network without labels.
         - `condition_size`: the condition is a vector of so many floating-point numbers;
@@ -93,15 +102,18 @@ class MLP(eqx.Module):
         **Raises:** `ValueError` for a width or a depth that is not positive, or if
         `num_classes` and `condition_size` are both given.
         """
-        if width < 1 or depth < 1:
+        if width < 1 or depth < 1 or fourier_features < 0:
             raise ValueError(
-                f"`MLP` got `width={width}` and `depth={depth}`; expected positive "
-                "numbers, such as `width=128, depth=3`."
+                f"`MLP` got `width={width}`, `depth={depth}` and `fourier_features="
+                f"{fourier_features}`; expected positive numbers, such as `width=128, "
+                "depth=3`, and 0 or more features."
             )
         self._arguments = keep(
             shape=shape,
             width=width,
             depth=depth,
+            fourier_features=fourier_features,
+            fourier_scale=fourier_scale,
             num_classes=num_classes,
             condition_size=condition_size,
         )
@@ -110,7 +122,8 @@ class MLP(eqx.Module):
         size = math.prod(self.shape)
         keys = split(key)
         self.embedding = TimeEmbedding(width, key=next(keys))
-        self.first = Linear(size, width, key=next(keys))
+        first = size + 2 * fourier_features
+        self.first = Linear(first, width, key=next(keys))
         self.blocks = [MLPBlock(width, width, key=next(keys)) for _ in range(depth)]
         self.last = Linear(width, size, zero=True, key=next(keys))
         self.condition = make_embedding(
@@ -118,6 +131,14 @@ class MLP(eqx.Module):
             num_classes=num_classes,
             condition_size=condition_size,
             key=next(keys),
+        )
+        # The last key: the other weights are those of a network without features.
+        self.features = (
+            VectorFourierFeatures(
+                size, fourier_features, scale=fourier_scale, key=next(keys)
+            )
+            if fourier_features
+            else None
         )
 
     @property
@@ -158,7 +179,8 @@ class MLP(eqx.Module):
         t = jnp.asarray(t, at_least_float32(x.dtype))
         told = embed("MLP", self.condition, condition)
         embedding = self.embedding(t, told).astype(x.dtype)
-        h = self.first(x.reshape(-1))
+        h = x.reshape(-1)
+        h = self.first(h if self.features is None else self.features(h))
         for block in self.blocks:
             h = block(embedding, h)
         return self.last(jax.nn.silu(h)).reshape(x.shape)

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._types import Condition, ScalarLike
 from ._arguments import Arguments, keep, show
+from ._at_size import block, check_dtype, compute_in
 from ._condition import ConditionEmbedding, embed, make_embedding
 from ._layers import (
     Conv,
@@ -206,6 +207,8 @@ class UNet(eqx.Module):
         group_size: int = 8,
         num_classes: int | None = None,
         condition_size: int | None = None,
+        compute_dtype: str | None = None,
+        remat: bool = False,
         key: PRNGKeyArray,
     ):
         """**Arguments:**
@@ -231,6 +234,11 @@ class UNet(eqx.Module):
             -1 stands for no label. `None` is a network without labels.
         - `condition_size`: the condition is a vector of so many floating-point numbers;
             zeros stand for no condition. Not together with `num_classes`.
+        - `compute_dtype`: dtype inside the network, such as `"bfloat16"`; by default
+            that of the images. Parameters, norms, the softmax and the embedding of the
+            time are float32 in any case.
+        - `remat`: whether the gradient computes the inside of each block again,
+            instead of keeping it in memory.
         - `key`: for the initial weights.
 
         **Raises:** `ValueError` if the shape does not divide by the coarsest pixel, or
@@ -250,7 +258,10 @@ class UNet(eqx.Module):
             group_size=group_size,
             num_classes=num_classes,
             condition_size=condition_size,
+            compute_dtype=compute_dtype,
+            remat=remat,
         )
+        check_dtype("UNet", compute_dtype)
         shape = image_shape("UNet", shape)
         levels = len(channel_multipliers)
         _check_shape(shape, patch_size, levels)
@@ -386,9 +397,12 @@ class UNet(eqx.Module):
         keys = repeat(None) if key is None else split(key)
         t = jnp.asarray(t, at_least_float32(x.dtype))
         told = embed("UNet", self.condition, condition)
-        embedding = self.embedding(t, told).astype(x.dtype)
+        arguments = self.arguments
+        remat = arguments["remat"]
+        image = compute_in(arguments["compute_dtype"], x)
+        embedding = self.embedding(t, told).astype(image.dtype)
 
-        h = image = self.stem(x)
+        h = image = self.stem(image)
         if self.full_resolution is not None:
             h = self.full_resolution.embed(patchify(image, self.patch_size))
         skips = []
@@ -396,19 +410,21 @@ class UNet(eqx.Module):
             if level > 0:
                 h = self.downsamplers[level - 1](h)
             for stage in stages:
-                h = stage(embedding, h, key=next(keys))
+                h = block(stage, remat)(embedding, h, key=next(keys))
                 skips.append(h)
-        h = self.middle(embedding, h, key=next(keys))
+        h = block(self.middle, remat)(embedding, h, key=next(keys))
         for merges, stages in zip(
             reversed(self.merges), reversed(self.decoder), strict=True
         ):
             for merge, stage in zip(merges, stages, strict=True):
-                h = stage(embedding, merge(h, skips.pop()), key=next(keys))
+                h = merge(h, skips.pop())
+                h = block(stage, remat)(embedding, h, key=next(keys))
         if self.full_resolution is not None:
             h = unpatchify(self.full_resolution.unembed(h), self.patch_size)
             h = self.full_resolution.merge(h, image)
-            h = self.full_resolution.refine(embedding, h, key=next(keys))
-        return self.out(jax.nn.silu(self.norm(h)))
+            refine = block(self.full_resolution.refine, remat)
+            h = refine(embedding, h, key=next(keys))
+        return self.out(jax.nn.silu(self.norm(h))).astype(x.dtype)
 
 
 def _check_shape(shape: tuple[int, int, int], patch_size: int, levels: int) -> None:

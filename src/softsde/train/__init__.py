@@ -21,6 +21,11 @@ from ._optimiser import (
     make_optimiser as make_optimiser,
 )
 from ._position import CheckpointableIterator as CheckpointableIterator
+from ._power_ema import (
+    posthoc_coefficients as posthoc_coefficients,
+    power_exponent as power_exponent,
+)
 from ._signals import Interrupted as Interrupted
+from ._snapshots import Snapshots as Snapshots
 from ._state import TrainState as TrainState
 from ._step import make_train_step as make_train_step

@@ -1,5 +1,6 @@
 """Everything that changes while a model trains, as one PyTree."""
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import equinox as eqx
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from ._power_ema import make_profiles, profile_weight
 from ._precision import widen
 
 T = TypeVar("T")
@@ -25,6 +27,8 @@ class TrainState(eqx.Module):
     - `step`: the number of steps made.
     - `key`: the source of all randomness.
     - `carry`: what the loss keeps from one step to the next, or `None`.
+    - `profiles`: power-function averages of `model` by their relative lengths, such as
+        `"0.05"`, or `None`.
 
     !!! Example
 
@@ -41,6 +45,7 @@ class TrainState(eqx.Module):
     step: Int[Array, ""]
     key: PRNGKeyArray
     carry: PyTree = None
+    profiles: PyTree = None
 
     @staticmethod
     def create(
@@ -49,6 +54,7 @@ class TrainState(eqx.Module):
         *,
         key: PRNGKeyArray,
         carry: PyTree = None,
+        sigma_rel: Sequence[float] = (),
     ) -> "TrainState":
         """The state before the first step; the average starts at the model itself.
 
@@ -67,6 +73,10 @@ class TrainState(eqx.Module):
             [`softsde.losses.ImportanceTimes`][]; see
             [`softsde.train.make_train_step`][]. It is not trained, and is saved with
             the rest.
+        - `sigma_rel`: relative lengths of power-function averages to keep beside the
+            plain one, such as `(0.05, 0.1)`. With
+            [`softsde.train.Snapshots`][] of them, an average of any other length can be
+            reconstructed after training. Each takes the memory of the model once more.
 
         **Returns:**
 
@@ -74,7 +84,8 @@ class TrainState(eqx.Module):
         of less than 32 bits (bfloat16, float16), and have the dtype of the weights
         otherwise.
 
-        **Raises:** `ValueError` if there is nothing to train.
+        **Raises:** `ValueError` if there is nothing to train, or for a length that no
+        average has.
         """
         model = _copy(model)
         parameters = trainable(model)
@@ -94,6 +105,7 @@ class TrainState(eqx.Module):
             step=jnp.zeros((), jnp.int32),
             key=_copy(key),
             carry=_copy(carry),
+            profiles=_copy(make_profiles(widen(model), sigma_rel)),
         )
 
 
@@ -144,3 +156,13 @@ def update_ema(ema: T, model: T, weight: Float[Array, ""]) -> T:
         return old + weight.astype(old.dtype) * (new.astype(old.dtype) - old)
 
     return jax.tree.map(average, ema, model)
+
+
+def update_profiles(profiles: PyTree, model: PyTree, step: Int[Array, ""]) -> PyTree:
+    """The power-function averages after the 0-based update `step`."""
+    if profiles is None:
+        return profiles
+    return {
+        name: update_ema(average, model, profile_weight(name, step))
+        for name, average in profiles.items()
+    }

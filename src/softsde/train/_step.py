@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from ._mesh import batch_sharding, shard_batch, shard_state, state_sharding
 from ._precision import add_updates, cast_like, widen
-from ._state import TrainState, ema_weight, trainable, update_ema
+from ._state import TrainState, ema_weight, trainable, update_ema, update_profiles
 
 _RESERVED = ("loss", "grad_norm", "learning_rate")
 
@@ -110,6 +110,7 @@ def make_train_step(
             step=state.step + 1,
             key=state.key,
             carry=carry,
+            profiles=update_profiles(state.profiles, model, state.step),
         )
         metrics = {"loss": loss, "grad_norm": _norm(gradient)}
         metrics |= _learning_rate(opt_state) | _checked(aux)

@@ -1,0 +1,484 @@
+"""NCSN and NCSNv2: the RefineNets of Song and Ermon, told the index of a level."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from .._types import Condition, ScalarLike
+from ._arguments import Arguments, keep, show
+from ._at_size import block, check_dtype, compute_in
+from ._condition import ConditionEmbedding, embed, make_embedding
+from ._instance_norm import ConditionalInstanceNormPlus, InstanceNormPlus
+from ._layers import Conv, image_shape, split
+from ._published import AbstractPublished, Constant, StateNames, below
+from ._refine import (
+    Level,
+    MakeNorm,
+    NCSNBlock,
+    Norm,
+    Parts,
+    RefineBlock,
+    conv_names,
+    gather,
+)
+from ._sees import SeesLevel
+
+
+class RefineNet(eqx.Module):
+    """What NCSN and NCSNv2 share: a dilated residual encoder and a RefineNet behind it.
+
+    The encoder halves the resolution once; its last two levels spread their kernels
+    instead, by 2 and by 4.
+    """
+
+    begin_conv: Conv
+    res1: list[NCSNBlock]
+    res2: list[NCSNBlock]
+    res3: list[NCSNBlock]
+    res4: list[NCSNBlock]
+    refine1: RefineBlock
+    refine2: RefineBlock
+    refine3: RefineBlock
+    refine4: RefineBlock
+    normalizer: Norm
+    end_conv: Conv
+
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        make_norm: MakeNorm,
+        *,
+        norms_everywhere: bool,
+        key: PRNGKeyArray,
+    ):
+        """**Arguments:**
+
+        - `channels`: of an image.
+        - `width`: channels of the first and the last level; the others have twice that.
+        - `make_norm`: `make_norm(channels, key=key)` makes a norm.
+        - `norms_everywhere`: whether the blocks of the RefineNet have norms, too.
+        - `key`: for the initial weights.
+        """
+        keys = split(key)
+        wide = 2 * width
+
+        def level(
+            in_channels: int, out_channels: int, dilation: int | None, down: bool
+        ) -> list[NCSNBlock]:
+            return [
+                NCSNBlock(
+                    fan,
+                    out_channels,
+                    make_norm,
+                    down=down and i == 0,
+                    dilation=dilation,
+                    key=next(keys),
+                )
+                for i, fan in enumerate((in_channels, out_channels))
+            ]
+
+        def refine(in_channels: Sequence[int], out_channels: int, last: bool = False):
+            norm = make_norm if norms_everywhere else None
+            return RefineBlock(
+                in_channels, out_channels, norm, last=last, key=next(keys)
+            )
+
+        self.begin_conv = Conv(channels, width, uniform=True, key=next(keys))
+        self.res1 = level(width, width, None, down=False)
+        self.res2 = level(width, wide, None, down=True)
+        self.res3 = level(wide, wide, 2, down=True)
+        self.res4 = level(wide, wide, 4, down=True)
+        self.refine1 = refine([wide], wide)
+        self.refine2 = refine([wide, wide], wide)
+        self.refine3 = refine([wide, wide], width)
+        self.refine4 = refine([width, width], width, last=True)
+        self.normalizer = make_norm(width, key=next(keys))
+        self.end_conv = Conv(width, channels, uniform=True, key=next(keys))
+
+    def __call__(
+        self,
+        level: Level,
+        x: Float[Array, "height width channels"],
+        told: Float[Array, " features"] | None,
+        remat: bool,
+    ) -> Float[Array, "height width channels"]:
+        h = self.begin_conv(x)
+        if told is not None:
+            h = h + told.astype(h.dtype)[None, None]
+        layers = []
+        for stage in (self.res1, self.res2, self.res3, self.res4):
+            for part in stage:
+                h = block(part, remat)(level, h)
+            layers.append(h)
+        h = block(self.refine1, remat)(level, layers[3])
+        h = block(self.refine2, remat)(level, layers[2], h)
+        h = block(self.refine3, remat)(level, layers[1], h)
+        h = block(self.refine4, remat)(level, layers[0], h)
+        return self.end_conv(jax.nn.elu(self.normalizer(h, level)))
+
+    def parts(self) -> Parts:
+        """The parts of the original in its order."""
+        yield ("begin_conv",), "begin_conv", conv_names(self.begin_conv)
+        yield ("normalizer",), "normalizer", self.normalizer.state_names()
+        yield ("end_conv",), "end_conv", conv_names(self.end_conv)
+        for name in ("res1", "res2", "res3", "res4"):
+            for i, part in enumerate(getattr(self, name)):
+                yield (name, i), f"{name}.{i}", part.state_names()
+        for name in ("refine1", "refine2", "refine3", "refine4"):
+            yield (name,), name, getattr(self, name).state_names()
+
+
+class NCSN(AbstractPublished):
+    r"""The first noise conditional score network: its norms depend on the level.
+
+    A RefineNet in which every norm is a [`softsde.nn.ConditionalInstanceNormPlus`][]
+    and reads the index $i$ of the level of noise. The levels fall geometrically:
+
+    $$\sigma_i = \sigma_\text{begin}
+    (\sigma_\text{end} / \sigma_\text{begin})^{i / (L - 1)}, \qquad
+    i = 0, \dots, L - 1$$
+
+    Its output is the score of images in $[0, 1]$, which it maps to $[-1, 1]$ itself, so
+    it goes with [`softsde.parametrisations.Score`][]. The same weights give the same
+    outputs as the published class of this name: [`softsde.nn.load_state_dict`][] reads
+    its state dicts.
+
+    ```python
+    network = ss.nn.NCSN((8, 8, 3), base_channels=8, key=jax.random.key(0))
+    score = network(3, jnp.zeros((8, 8, 3)))  # at level 3 of 10
+    ```
+
+    ??? cite "Reference"
+
+        Song and Ermon, *Generative Modeling by Estimating Gradients of the Data
+        Distribution*, NeurIPS 2019.
+    """
+
+    net: RefineNet
+    condition: ConditionEmbedding | None
+    shape: tuple[int, int, int] = eqx.field(static=True)
+    _arguments: Arguments = eqx.field(static=True)
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        *,
+        sigma_begin: float = 1.0,
+        sigma_end: float = 0.01,
+        num_levels: int = 10,
+        base_channels: int = 128,
+        centered: bool = False,
+        num_classes: int | None = None,
+        condition_size: int | None = None,
+        compute_dtype: str | None = None,
+        remat: bool = False,
+        key: PRNGKeyArray,
+    ):
+        """**Arguments:**
+
+        - `shape`: `(height, width, channels)` of an image; height and width are even.
+        - `sigma_begin`, `sigma_end`: largest and smallest standard deviation of noise.
+        - `num_levels`: number of levels of noise.
+        - `base_channels`: width of the finest level; the others have twice that.
+        - `centered`: whether images are in [-1, 1] already. By default they are in
+            [0, 1], and the network maps them by `2 x - 1`.
+        - `num_classes`: the condition is an integer label from 0 to `num_classes - 1`;
+            -1 stands for no label. `None` is a network without labels. The embedding of
+            a condition is added to the first feature map.
+        - `condition_size`: the condition is a vector of so many floating-point numbers;
+            zeros stand for no condition. Not together with `num_classes`.
+        - `compute_dtype`: dtype inside the network, such as `"bfloat16"`; by default
+            that of the images. Means and variances are float32 in any case.
+        - `remat`: whether the backward pass computes each block again instead of
+            storing what is inside. It needs less memory and more time.
+        - `key`: for the initial weights.
+
+        **Raises:** `ValueError` for odd sizes, levels that do not fall, or if
+        `num_classes` and `condition_size` are both given.
+        """
+        self._arguments = keep(
+            shape=shape,
+            sigma_begin=sigma_begin,
+            sigma_end=sigma_end,
+            num_levels=num_levels,
+            base_channels=base_channels,
+            centered=centered,
+            num_classes=num_classes,
+            condition_size=condition_size,
+            compute_dtype=compute_dtype,
+            remat=remat,
+        )
+        check_dtype("NCSN", compute_dtype)
+        self.shape = _check("NCSN", shape, sigma_begin, sigma_end, num_levels)
+        keys = split(key)
+
+        def make_norm(channels: int, *, key: PRNGKeyArray) -> Norm:
+            return ConditionalInstanceNormPlus(channels, num_levels, key=key)
+
+        self.net = RefineNet(
+            self.shape[-1],
+            base_channels,
+            make_norm,
+            norms_everywhere=True,
+            key=next(keys),
+        )
+        self.condition = make_embedding(
+            base_channels,
+            num_classes=num_classes,
+            condition_size=condition_size,
+            key=next(keys),
+        )
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that it was made with, without the key, as JSON has them.
+
+        `NCSN(**network.arguments, key=key)` has the same structure.
+        """
+        return show(self._arguments)
+
+    @property
+    def sigmas(self) -> np.ndarray:
+        """The standard deviations of the levels, largest first."""
+        return _sigmas(self.arguments)
+
+    @property
+    def sees(self) -> SeesLevel:
+        """The index of the level, which the network is given as the time."""
+        return _sees(self.arguments)
+
+    def state_names(self) -> StateNames:
+        """The names of the original's state dict, in its order, with their places.
+
+        A condition has none in the original: its weights stay as they are.
+        """
+        return dict(below("", ("net",), gather(self.net.parts())))
+
+    def __call__(
+        self,
+        t: Array | ScalarLike | int,
+        x: Float[Array, "height width channels"],
+        condition: Condition = None,
+        *,
+        key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "height width channels"]:
+        """**Arguments:**
+
+        - `t`: index of the level, 0 for the largest noise, which [`softsde.Denoiser`][]
+            computes; rounded to an integer.
+        - `x`: an image.
+        - `condition`: an integer label or a vector, as the network was made for;
+            `None` for no condition.
+        - `key`: unused; the network has no dropout.
+
+        **Returns:** the score, shaped like `x` and of its dtype; NaN for a level that
+            the network does not have.
+
+        **Raises:** `ValueError` for an image or a condition that the network was not
+        made for; an error at run time for a label that is out of range.
+        """
+        del key
+        level = _index(t)
+        return _score(self, "NCSN", level, x, condition)
+
+
+class NCSNv2(AbstractPublished):
+    r"""The second noise conditional score network: its output is divided by $\sigma_i$.
+
+    A RefineNet with a [`softsde.nn.InstanceNormPlus`][] in its residual blocks and no
+    norms elsewhere. Only the division of the output depends on the level $i$:
+
+    $$s(x, i) = f(2 x - 1) / \sigma_i, \qquad \sigma_i = \sigma_\text{begin}
+    (\sigma_\text{end} / \sigma_\text{begin})^{i / (L - 1)}$$
+
+    This is a score, so it goes with [`softsde.parametrisations.Score`][]. The same
+    weights give the same outputs as the published class of this name:
+    [`softsde.nn.load_state_dict`][] reads its state dicts.
+
+    ```python
+    network = ss.nn.NCSNv2((8, 8, 3), base_channels=8, key=jax.random.key(0))
+    score = network(100, jnp.zeros((8, 8, 3)))  # at level 100 of 232
+    ```
+
+    ??? cite "Reference"
+
+        Song and Ermon, *Improved Techniques for Training Score-Based Generative
+        Models*, NeurIPS 2020.
+    """
+
+    net: RefineNet
+    condition: ConditionEmbedding | None
+    shape: tuple[int, int, int] = eqx.field(static=True)
+    _arguments: Arguments = eqx.field(static=True)
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        *,
+        sigma_begin: float = 50.0,
+        sigma_end: float = 0.01,
+        num_levels: int = 232,
+        base_channels: int = 128,
+        centered: bool = False,
+        num_classes: int | None = None,
+        condition_size: int | None = None,
+        compute_dtype: str | None = None,
+        remat: bool = False,
+        key: PRNGKeyArray,
+    ):
+        """**Arguments:** those of [`softsde.nn.NCSN`][], with the levels that are
+        published for CIFAR-10.
+
+        **Raises:** `ValueError` for odd sizes, levels that do not fall, or if
+        `num_classes` and `condition_size` are both given.
+        """
+        self._arguments = keep(
+            shape=shape,
+            sigma_begin=sigma_begin,
+            sigma_end=sigma_end,
+            num_levels=num_levels,
+            base_channels=base_channels,
+            centered=centered,
+            num_classes=num_classes,
+            condition_size=condition_size,
+            compute_dtype=compute_dtype,
+            remat=remat,
+        )
+        check_dtype("NCSNv2", compute_dtype)
+        self.shape = _check("NCSNv2", shape, sigma_begin, sigma_end, num_levels)
+        keys = split(key)
+        self.net = RefineNet(
+            self.shape[-1],
+            base_channels,
+            InstanceNormPlus,
+            norms_everywhere=False,
+            key=next(keys),
+        )
+        self.condition = make_embedding(
+            base_channels,
+            num_classes=num_classes,
+            condition_size=condition_size,
+            key=next(keys),
+        )
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that it was made with, without the key, as JSON has them.
+
+        `NCSNv2(**network.arguments, key=key)` has the same structure.
+        """
+        return show(self._arguments)
+
+    @property
+    def sigmas(self) -> np.ndarray:
+        """The standard deviations of the levels, largest first."""
+        return _sigmas(self.arguments)
+
+    @property
+    def sees(self) -> SeesLevel:
+        """The index of the level, which the network is given as the time."""
+        return _sees(self.arguments)
+
+    def state_names(self) -> StateNames:
+        """The names of the original's state dict, in its order, with their places.
+
+        A condition has none in the original: its weights stay as they are.
+        """
+        levels = {"sigmas": Constant(self.sigmas)}
+        return levels | dict(below("", ("net",), gather(self.net.parts())))
+
+    def __call__(
+        self,
+        t: Array | ScalarLike | int,
+        x: Float[Array, "height width channels"],
+        condition: Condition = None,
+        *,
+        key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "height width channels"]:
+        """**Arguments:**
+
+        - `t`: index of the level, 0 for the largest noise, which [`softsde.Denoiser`][]
+            computes; rounded to an integer.
+        - `x`: an image.
+        - `condition`: an integer label or a vector, as the network was made for;
+            `None` for no condition.
+        - `key`: unused; the network has no dropout.
+
+        **Returns:** the score, shaped like `x` and of its dtype; NaN for a level that
+            the network does not have.
+
+        **Raises:** `ValueError` for an image or a condition that the network was not
+        made for; an error at run time for a label that is out of range.
+        """
+        del key
+        level = _index(t)
+        inside = (level >= 0) & (level < len(self.sigmas))
+        sigma = jnp.asarray(self.sigmas, x.dtype)[level]
+        return _score(self, "NCSNv2", level, x, condition) / jnp.where(
+            inside, sigma, jnp.nan
+        )
+
+
+def _score(
+    network: NCSN | NCSNv2, owner: str, level: Level, x: Array, condition: Condition
+) -> Array:
+    """The output of the RefineNet."""
+    if x.shape != network.shape:
+        raise ValueError(
+            f"this {owner} was made for images of shape {network.shape}; got "
+            f"{x.shape}. The call is unbatched: use `jax.vmap` for a batch."
+        )
+    arguments = network.arguments
+    told = embed(owner, network.condition, condition)
+    h = compute_in(arguments["compute_dtype"], x)
+    h = h if arguments["centered"] else 2 * h - 1
+    return network.net(level, h, told, arguments["remat"]).astype(x.dtype)
+
+
+def _sees(arguments: dict[str, Any]) -> SeesLevel:
+    return SeesLevel(
+        arguments["sigma_end"], arguments["sigma_begin"], arguments["num_levels"]
+    )
+
+
+def _index(t: Array | ScalarLike | int) -> Level:
+    t = jnp.asarray(t)
+    if jnp.issubdtype(t.dtype, jnp.floating):
+        t = jnp.round(t)
+    return t.astype(jnp.int32)
+
+
+def _sigmas(arguments: dict[str, Any]) -> np.ndarray:
+    return np.geomspace(
+        arguments["sigma_begin"], arguments["sigma_end"], arguments["num_levels"]
+    )
+
+
+def _check(
+    owner: str,
+    shape: Sequence[int],
+    sigma_begin: float,
+    sigma_end: float,
+    num_levels: int,
+) -> tuple[int, int, int]:
+    shape = image_shape(owner, shape)
+    height, width, _ = shape
+    if height % 2 or width % 2:
+        raise ValueError(
+            f"`{owner}` halves the image once, so height and width must be even; got "
+            f"{height}x{width}. Pad or crop the images to "
+            f"{height + height % 2}x{width + width % 2}."
+        )
+    if not sigma_begin > sigma_end > 0 or num_levels < 2:
+        raise ValueError(
+            f"`{owner}` got `sigma_begin={sigma_begin}`, `sigma_end={sigma_end}` and "
+            f"`num_levels={num_levels}`; expected `sigma_begin > sigma_end > 0` and at "
+            "least 2 levels, such as 1.0, 0.01 and 10."
+        )
+    return shape

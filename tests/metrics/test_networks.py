@@ -309,16 +309,16 @@ def test_clip():
 
 
 def test_positions_between_the_trained_ones():
-    """Cubic convolution reproduces straight lines, away from the border."""
-    rows = np.arange(37.0)
-    grid = np.stack(np.meshgrid(rows, rows, indexing="ij"), axis=-1)
-    ours = np.asarray(cubic_positions(jnp.asarray(grid, jnp.float32), 16))
-    places = (np.arange(16) + 0.5) * 37 / 16.1 - 0.5
-    inner = (places >= 1) & (places <= 35)
-    assert inner.sum() >= 14
-    truth = np.stack(np.meshgrid(places, places, indexing="ij"), axis=-1)
-    inside = np.ix_(inner, inner)
-    np.testing.assert_allclose(ours[inside], truth[inside], rtol=2e-5)
+    """Keys' kernel with a = -3/4, over all places of a border that is repeated."""
+    trained = np.random.default_rng(0).normal(size=(6, 6, 2))
+    padded = np.pad(trained, [(8, 8), (8, 8), (0, 0)], mode="edge")
+    distance = np.abs((np.arange(4) + 0.5)[:, None] * 6 / 4.1 - 0.5 - np.arange(-8, 14))
+    near = 1.25 * distance**3 - 2.25 * distance**2 + 1
+    far = -0.75 * (distance**3 - 5 * distance**2 + 8 * distance - 4)
+    kernel = np.where(distance <= 1, near, np.where(distance < 2, far, 0))
+    truth = np.einsum("ip,jq,pqc->ijc", kernel, kernel, padded)
+    ours = cubic_positions(jnp.asarray(trained, jnp.float32), 4)
+    assert_equal(ours, truth)
 
 
 # Names and shapes

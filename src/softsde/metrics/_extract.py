@@ -1,93 +1,146 @@
 """Features of many images: one compiled program, all devices, any number of images."""
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Float, Shaped
 
+from .._opaque import has_opaque
 from ._arrays import AnyArray, check_positive_int
+from ._batches import batches_of, length_of
+from ._features import AbstractFeatures
+from ._function_features import FeatureExtractor, name_features
+from ._progress import Progress
 
-
-@runtime_checkable
-class FeatureExtractor(Protocol):
-    """Any function of one image, such as `classifier.features` or `classifier`.
-
-    It sees a single image `(height, width, channels)` with entries in `[0, 1]` and
-    gives a vector. It must be pure JAX; an Equinox module or a bound method of one is
-    best, since its weights are then arguments of the compiled program, not constants
-    in it.
-    """
-
-    def __call__(
-        self, x: Float[Array, "height width channels"], /
-    ) -> Float[Array, " dim"]: ...
+# Functions of these packages read nothing that changes.
+_PURE = ("jax", "jaxlib", "equinox", "numpy", "builtins")
 
 
 def extract_features(
-    fn: FeatureExtractor,
-    images: Shaped[AnyArray, "num ..."],
-    batch_size: int = 256,
+    fn: AbstractFeatures | FeatureExtractor,
+    images: Shaped[AnyArray, "num ..."] | Iterable,
+    batch_size: int = 128,
+    *,
+    progress: bool = False,
 ) -> Float[np.ndarray, "num dim"]:
     """`fn` of every image, batched, compiled once, and sharded over the local devices.
 
-    The last batch is filled up with zeros whose features are dropped, so that every
-    batch has the same shape and no image's features depend on how many others there
-    are. Images go to the devices a batch at a time: `images` may be a memory map.
+    The last batch is filled up with zeros whose features are dropped, and every device
+    always gets `batch_size` images. So all batches run the same program, and the
+    features of an image depend neither on how many others there are nor on the number
+    of devices. Images go to the devices a batch at a time: `images` may be a memory
+    map. [`softsde.metrics.FeatureStatistics`][] keeps statistics instead of features.
 
     **Arguments:**
 
-    - `fn`: a function of one image that gives a vector.
-    - `images`: floating-point, `(num, height, width, channels)`, entries in `[0, 1]`.
-    - `batch_size`: rounded up to a multiple of the number of local devices.
+    - `fn`: a feature space, or a function of one image that gives a vector.
+    - `images`: floating-point, `(num, height, width, channels)`, with entries in the
+        range of the features, `[0, 1]` for a function; or an iterable of such arrays,
+        of any lengths.
+    - `batch_size`: number of images for each device at once.
+    - `progress`: whether to show a bar.
 
     **Returns:**
 
     A NumPy array `(num, dim)`.
 
-    **Raises:** `TypeError` for integer images, `ValueError` if there are no images or
-    `fn` does not give a vector.
+    **Raises:** `TypeError` for integer images. `ValueError` if there are no images; if
+    they have mixed sizes, entries that are not finite (they are counted), or entries
+    outside of the range; or if `fn` does not give a vector.
 
     ```python
     features = ss.metrics.extract_features(classifier.features, samples)
     logits = ss.metrics.extract_features(classifier, samples)
     ```
     """
+    return np.concatenate(
+        list(feature_batches(fn, images, batch_size, progress=progress))
+    )
+
+
+def feature_batches(
+    fn: AbstractFeatures | FeatureExtractor,
+    images: Shaped[AnyArray, "num ..."] | Iterable,
+    batch_size: int = 128,
+    *,
+    progress: bool = False,
+) -> Iterator[Float[np.ndarray, "num dim"]]:
+    """The rows of [`softsde.metrics.extract_features`][], batch by batch.
+
+    Memory does not grow with the number of images.
+
+    **Arguments:** those of [`softsde.metrics.extract_features`][].
+
+    **Returns:** an iterator over arrays `(num, dim)`, in the order of the images.
+
+    ```python
+    moments = ss.metrics.FeatureMoments.empty(dim=128)
+    for features in ss.metrics.feature_batches(classifier.features, samples):
+        moments = moments.update(features)
+    ```
+    """
     check_positive_int("batch_size", batch_size)
-    if not jnp.issubdtype(images.dtype, jnp.floating):
-        raise TypeError(
-            f"`images` has dtype {images.dtype}, but floats in [0, 1] are expected."
-            " For bytes, pass `images.astype(np.float32) / 255`."
-        )
-    if len(images) == 0:
-        raise ValueError("`images` is empty: there is nothing to extract features of.")
+    space = name_features(fn)
     devices = jax.local_devices()
-    batch_size = -(-batch_size // len(devices)) * len(devices)
     mesh = Mesh(np.array(devices), ("data",))
     split = NamedSharding(mesh, PartitionSpec("data"))
     # The weights may sit on one device, or on a training mesh.
     everywhere = NamedSharding(mesh, PartitionSpec())
-    weights, rest = eqx.partition(fn, eqx.is_array)
-    fn = eqx.combine(jax.device_put(weights, everywhere), rest)
+    weights, rest = eqx.partition(space, eqx.is_array)
+    weights = jax.device_put(weights, everywhere)
+    # A function that may read what changes is compiled for this pass only.
+    apply = eqx.filter_jit(_Program()) if _may_change(space) else _apply
 
-    features = []
-    for start in range(0, len(images), batch_size):
-        batch = np.asarray(images[start : start + batch_size])
-        missing = batch_size - len(batch)
-        batch = np.pad(batch, [(0, missing)] + [(0, 0)] * (batch.ndim - 1))
-        out = _apply(fn, jax.device_put(batch, split))
-        if out.ndim != 2:
-            raise ValueError(
-                f"`fn` gave an array of shape {out.shape[1:]} for an image, but a"
-                " vector is expected. Pool or ravel it."
-            )
-        features.append(np.asarray(out)[: batch_size - missing])
-    return np.concatenate(features)
+    total = batch_size * len(devices)
+    with Progress(space.name, length_of(images), shown=progress) as bar:
+        waiting: list[tuple[Any, int]] = []
+        for batch, real in batches_of(images, total, space):
+            out = apply(weights, rest, jax.device_put(batch, split), mesh)
+            waiting.append((out, real))
+            # One batch is prepared on the host while the devices compute another.
+            if len(waiting) > 1:
+                yield _finish(*waiting.pop(0), bar)
+        for out, real in waiting:
+            yield _finish(out, real, bar)
 
 
-@eqx.filter_jit
-def _apply(fn, batch):
-    return jax.vmap(fn)(batch)
+def _finish(out: jax.Array, real: int, bar: Progress) -> np.ndarray:
+    rows = np.asarray(out)[:real]
+    bar.advance(real)
+    return rows
+
+
+class _Program:
+    """Features of one batch; each device computes those of its own images."""
+
+    def __call__(self, weights, rest, batch, mesh):
+        def shard(weights, part):
+            return eqx.combine(weights, rest)(part)
+
+        # Each device runs the program of `batch_size` images, whatever the number of
+        # devices: a partitioner that sees the whole batch may choose another one.
+        rows = PartitionSpec("data")
+        mapped = jax.shard_map(
+            shard,
+            mesh=mesh,
+            in_specs=(PartitionSpec(), rows),
+            out_specs=rows,
+            check_vma=False,
+        )
+        return mapped(weights, batch)
+
+
+_apply = eqx.filter_jit(_Program())
+
+
+def _may_change(space: AbstractFeatures) -> bool:
+    """Whether some function in `space` may read what is not among its weights."""
+    others = [leaf for leaf in jax.tree.leaves(space) if callable(leaf)]
+    return has_opaque(space) or not all(
+        (getattr(leaf, "__module__", None) or "").split(".")[0] in _PURE
+        for leaf in others
+    )

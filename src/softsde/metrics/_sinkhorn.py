@@ -130,4 +130,4 @@ def _entropic_cost(
             geometry.Geometry(cost_matrix=jnp.maximum(costs, 0), epsilon=epsilon)
         )
         out = solver(problem)
-        return float(out.reg_ot_cost), bool(out.converged)
+        return float(np.asarray(out.reg_ot_cost)), bool(out.converged)

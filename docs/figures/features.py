@@ -381,7 +381,12 @@ def photographs() -> None:
         pair = eqx.filter_jit(jax.vmap(lpips))
         few = other[:8]
         for name, (degrade, strengths) in DEGRADATIONS.items():
-            row = [pair(few, degrade(few, strength)).mean() for strength in strengths]
+            row = [
+                float(
+                    pair(jnp.asarray(few), jnp.asarray(degrade(few, strength))).mean()
+                )
+                for strength in strengths
+            ]
             print(f"| LPIPS, {name} | " + " | ".join(f"{v:.3f}" for v in row) + " |")
 
 

@@ -109,7 +109,7 @@ def memorisation_curve(
 
     ```python
     curve = ss.metrics.memorisation_curve(
-        denoiser, images[:2], images[2:], [0.3, 0.6], num_permutations=19, key=key
+        denoiser, images[:4], images[4:8], [0.3, 0.6], num_permutations=19, key=key
     )
     print(curve.copied, curve.p_values)
     ```

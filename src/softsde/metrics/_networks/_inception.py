@@ -189,8 +189,8 @@ class InceptionV3(eqx.Module):
     and there are 1008 classes. All of it shows in the third digit of a FID.
 
     It maps one image of 299x299 pixels with entries in [-1, 1] to 2048 averaged
-    features. [`softsde.metrics.InceptionFeatures`][] resizes, reads the published file,
-    and is what the metrics take.
+    features. [`softsde.metrics.inception_features`][] resizes, reads the published
+    file, and is what the metrics take.
 
     ??? cite "References"
 

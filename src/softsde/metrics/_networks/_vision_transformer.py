@@ -121,7 +121,7 @@ class Tokens(eqx.Module):
     grid: int = eqx.field(static=True)
 
     def __call__(
-        self, x: Float[Array, "height width channels"], positions: Float[Array, "n w"]
+        self, x: Float[Array, "rows columns channels"], positions: Float[Array, "n w"]
     ) -> Float[Array, "tokens width"]:
         patches = self.patches(x)
         patches = patches.reshape(-1, patches.shape[-1])

@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 import softsde as ss
+from softsde.metrics._memorisation import _distances
 
 TIMES = (0.3, 0.7)
 BLUR = ss.soft_blur((2, 2, 1), max_blur=1.0, sigma_max=0.5)
@@ -62,6 +64,34 @@ def test_distances_are_those_of_the_oracles(x64, key):
         np.testing.assert_allclose(found * curve.unit, distance, rtol=1e-10)
 
 
+@pytest.mark.parametrize("sigma", [0.05, 0.5, 5.0])
+def test_swaps_exchange_images_of_the_two_sets(sigma):
+    """Both oracles of the swapped sets, by Bayes' rule. At 0.05 most images drop."""
+    generator = np.random.default_rng(0)
+    first, second = generator.normal(size=(2, 30, 4))
+    first_c, second_c = 0.9 * first, 0.9 * second
+    noisy = np.concatenate([first_c[:5], second_c[:5]])
+    noisy = noisy + sigma * generator.normal(size=noisy.shape)
+    denoised = noisy / 2
+    swaps = generator.integers(2, size=(7, 30), dtype=bool)
+    found = _distances(
+        noisy,
+        denoised,
+        np.concatenate([first_c, second_c]),
+        np.concatenate([first, second]),
+        sigma,
+        swaps,
+    )
+    for number, swap in enumerate(swaps):
+        for side, other in enumerate((swap, ~swap)):
+            images = np.where(other[:, None], second, first)
+            centres = np.where(other[:, None], second_c, first_c)
+            squares = np.sum((noisy[:, None] - centres) ** 2, axis=-1)
+            oracle = softmax(-squares / (2 * sigma**2), axis=1) @ images
+            truth = np.sum((denoised - oracle) ** 2, axis=1).mean()
+            np.testing.assert_allclose(found[side, number], truth, rtol=1e-10)
+
+
 @pytest.mark.parametrize("t", [0.2, 0.9])
 def test_unit_is_the_error_of_the_best_affine_denoiser(x64, key, t):
     """Of whitened images under `x0 + sigma eta` it is `d sigma^2 / (1 + sigma^2)`."""
@@ -92,6 +122,7 @@ def test_unit_under_a_corruption_is_the_regression(x64, key):
     np.testing.assert_allclose(curve.unit, bias + noise, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_p_values_are_uniform_without_copying(key):
     """200 pairs of sets unknown to the denoiser: as many below a level as it says."""
     process = ss.ve(0.1, 3.0)

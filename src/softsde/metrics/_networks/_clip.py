@@ -52,7 +52,7 @@ class CLIP(eqx.Module):
 
     def __init__(
         self,
-        arrays: Arrays | Weights,
+        arrays: Arrays,
         size: TransformerSize = LARGE_336,
         embedding_size: int = 768,
     ):
@@ -67,7 +67,7 @@ class CLIP(eqx.Module):
 
         **Raises:** `ValueError` that names what is missing, left over or misshapen.
         """
-        weights = arrays if isinstance(arrays, Weights) else Weights(arrays)
+        weights = Weights.of(arrays)
         width, places = size.width, 1 + size.grid**2
         at = "vision_model.embeddings"
         self.tokens = Tokens(

@@ -48,7 +48,7 @@ class DINOv2(eqx.Module):
     blocks: list[TransformerBlock]
     norm: LayerNorm
 
-    def __init__(self, arrays: Arrays | Weights, size: TransformerSize = LARGE):
+    def __init__(self, arrays: Arrays, size: TransformerSize = LARGE):
         """**Arguments:**
 
         - `arrays`: by the names of `dinov2_vitl14_pretrain.pth`, such as
@@ -58,7 +58,7 @@ class DINOv2(eqx.Module):
 
         **Raises:** `ValueError` that names what is missing, left over or misshapen.
         """
-        weights = arrays if isinstance(arrays, Weights) else Weights(arrays)
+        weights = Weights.of(arrays)
         width, places = size.width, 1 + size.grid**2
         name = "patch_embed.proj"
         self.tokens = Tokens(

@@ -104,7 +104,7 @@ class EfficientNetLite0(eqx.Module):
     norm1: BatchNorm
     classifier: Linear
 
-    def __init__(self, arrays: Arrays | Weights):
+    def __init__(self, arrays: Arrays):
         """**Arguments:**
 
         - `arrays`: by the names of `efficientnet-lite0-57934424.pth`, such as
@@ -113,7 +113,7 @@ class EfficientNetLite0(eqx.Module):
 
         **Raises:** `ValueError` that names what is missing, left over or misshapen.
         """
-        weights = arrays if isinstance(arrays, Weights) else Weights(arrays)
+        weights = Weights.of(arrays)
         self.stem = Conv(weights, "_conv_stem", 3, 32, 3, stride=2, padding=None)
         self.norm0 = BatchNorm(weights, "_bn0", 32, _EPS)
         self.blocks, channels = [], 32

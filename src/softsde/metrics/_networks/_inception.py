@@ -204,7 +204,7 @@ class InceptionV3(eqx.Module):
     blocks: list[MixedBlock]
     head: Linear
 
-    def __init__(self, arrays: Arrays | Weights):
+    def __init__(self, arrays: Arrays):
         """**Arguments:**
 
         - `arrays`: by the names of `pt_inception-2015-12-05-6726825d.pth`, such as
@@ -213,7 +213,7 @@ class InceptionV3(eqx.Module):
 
         **Raises:** `ValueError` that names what is missing, left over or misshapen.
         """
-        weights = arrays if isinstance(arrays, Weights) else Weights(arrays)
+        weights = Weights.of(arrays)
         self.stem = [
             BasicConv(weights, "Conv2d_1a_3x3", 3, 32, 3, stride=2),
             BasicConv(weights, "Conv2d_2a_3x3", 32, 32, 3),

@@ -25,7 +25,7 @@ class VGG16(eqx.Module):
 
     stages: list[list[Conv]]
 
-    def __init__(self, arrays: Arrays | Weights):
+    def __init__(self, arrays: Arrays):
         """**Arguments:**
 
         - `arrays`: by torchvision's names, `features.0.weight` to `features.28.bias`,
@@ -33,7 +33,7 @@ class VGG16(eqx.Module):
 
         **Raises:** `ValueError` that names what is missing, left over or misshapen.
         """
-        weights = arrays if isinstance(arrays, Weights) else Weights(arrays)
+        weights = Weights.of(arrays)
         self.stages, number, channels = [], 0, 3
         for widths in STAGES:
             stage = []

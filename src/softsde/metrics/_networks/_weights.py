@@ -1,6 +1,6 @@
 """Published weights by name, and an account of which of them a network takes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 Arrays = Mapping[str, np.ndarray]
 
 
-class Weights:
+class Weights(Mapping[str, np.ndarray]):
     """Arrays by name, each of which is taken once by one layer.
 
     A missing or misshapen array is replaced by zeros until `check` names all of them.
@@ -27,6 +27,20 @@ class Weights:
         self._arrays = arrays
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._misshapen: list[str] = []
+
+    @classmethod
+    def of(cls, arrays: Arrays) -> "Weights":
+        """`arrays` themselves if they keep an account already."""
+        return arrays if isinstance(arrays, Weights) else cls(arrays)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return (self._arrays or {})[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays or {})
+
+    def __len__(self) -> int:
+        return len(self._arrays or {})
 
     def take(self, name: str, *shape: int) -> Float[Array | np.ndarray, "..."]:
         """The array called `name`, in float32.

@@ -105,6 +105,7 @@ def test_unit_is_the_error_of_the_best_affine_denoiser(x64, key, t):
     np.testing.assert_allclose(curve.unit, 4 * variance / (1 + variance), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_unit_under_a_corruption_is_the_regression(x64, key):
     """The residual of the linear regression of `x0` on many noisy `C_t x0`."""
     process = BLUR

@@ -108,10 +108,10 @@ def test_a_file_is_read_checked_and_named(tmp_path):
 
 def test_only_the_published_checksum_earns_a_name(tmp_path, monkeypatch):
     """A file whose checksum begins as published, which no other file has by chance."""
-    network = ss.metrics.InceptionV3(_zeros(ss.metrics.InceptionV3.shapes()))
+    arrays = _zeros(ss.metrics.InceptionV3.shapes())
+    network = ss.metrics.InceptionV3(arrays)
     monkeypatch.setattr(
-        "softsde.metrics._published_features.read_arrays",
-        lambda _: _zeros(ss.metrics.InceptionV3.shapes()),
+        "softsde.metrics._published_features.read_arrays", lambda _: arrays
     )
     for digest, names in (
         ("6726825d" + 56 * "0", ("FID", "KID", "IS")),

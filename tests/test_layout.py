@@ -46,6 +46,8 @@ HELPERS = (
     "_fixed",
     "_linalg",
     "_opaque",
+    "_safe_pickle",
+    "_torch_file",
     "_types",
 )
 

@@ -80,7 +80,7 @@ def one_image() -> None:
         print(
             f"one image of {image.shape}, {call}: {time.perf_counter() - began:.1f} s "
             f"({time.process_time() - processor:.1f} s of processor), "
-            f"{int(found.nfe)} evaluations, {value:.1f} nats",
+            f"{int(np.asarray(found.nfe))} evaluations, {value:.1f} nats",
             flush=True,
         )
 

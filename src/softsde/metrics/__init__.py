@@ -51,18 +51,39 @@ from ._kernels import (
     GaussianKernel as GaussianKernel,
     PolynomialKernel as PolynomialKernel,
 )
+from ._lpips import LPIPS as LPIPS
 from ._measure import (
     measure_frechet as measure_frechet,
     measure_kernel as measure_kernel,
     measure_manifold as measure_manifold,
 )
 from ._measurement import Measurement as Measurement
+from ._memorisation import (
+    MemorisationCurve as MemorisationCurve,
+    memorisation_curve as memorisation_curve,
+)
 from ._moments import FeatureMoments as FeatureMoments
 from ._nearest_neighbours import nearest_neighbours as nearest_neighbours
+from ._network_features import (
+    NetworkFeatures as NetworkFeatures,
+    Preparation as Preparation,
+)
+from ._networks._clip import CLIP as CLIP
+from ._networks._dinov2 import DINOv2 as DINOv2
+from ._networks._efficientnet_lite import EfficientNetLite0 as EfficientNetLite0
+from ._networks._inception import InceptionV3 as InceptionV3
+from ._networks._vgg import VGG16 as VGG16
+from ._networks._vision_transformer import TransformerSize as TransformerSize
 from ._pixel_features import PixelFeatures as PixelFeatures
 from ._precision_recall import (
     PrecisionRecall as PrecisionRecall,
     precision_recall as precision_recall,
+)
+from ._published_features import (
+    clip_features as clip_features,
+    dinov2_features as dinov2_features,
+    efficientnet_features as efficientnet_features,
+    inception_features as inception_features,
 )
 from ._reference import reference_statistics as reference_statistics
 from ._sinkhorn import (

@@ -197,6 +197,7 @@ def test_what_a_network_sees(key):
     assert see(DDPMpp.cifar10_continuous) == SeesTime(999.0)
 
 
+@pytest.mark.slow
 def test_a_published_network_in_a_denoiser(published):
     """Its score at `t` is the network's output for the noise at `t`."""
     network, vectors = published("ncsnpp")

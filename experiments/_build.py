@@ -26,14 +26,13 @@ def make_source(config: DataConfig, split: str = "train") -> ss.data.AbstractSou
 
 def make_loader(source: ss.data.AbstractSource, config: Config) -> grain.IterDataset:
     """This host's share of the endless stream of training batches."""
-    hosts = jax.process_count()
     return ss.data.make_loader(
         source,
-        config.training.batch_size // hosts,
+        config.training.batch_size,
         seed=config.training.seed,
         transforms=[ss.data.RandomFlip()] if config.data.flip else [],
         process_index=jax.process_index(),
-        process_count=hosts,
+        process_count=jax.process_count(),
     )
 
 
@@ -80,7 +79,12 @@ def make_process(
 def make_network(config: NetworkConfig, shape: tuple[int, int, int]) -> ss.nn.UNet:
     """The network, with its initial weights."""
     # Jitted, because the many small draws would be compiled one by one.
-    return eqx.filter_jit(ss.nn.UNet)(
+    return eqx.filter_jit(new_network)(config, shape)
+
+
+def new_network(config: NetworkConfig, shape: tuple[int, int, int]) -> ss.nn.UNet:
+    """As `make_network`, for use in a compiled program."""
+    return ss.nn.UNet(
         shape,
         base_channels=config.base_channels,
         channel_multipliers=config.channel_multipliers,

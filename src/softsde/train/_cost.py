@@ -51,6 +51,8 @@ def program_cost(compiled: jax.stages.Compiled) -> ProgramCost:
 
     A [`softsde.train.ProgramCost`][].
 
+    **Raises:** `ValueError` for a backend that does not analyse programs.
+
     !!! Example
 
         ```{ .python .no-run }
@@ -62,6 +64,11 @@ def program_cost(compiled: jax.stages.Compiled) -> ProgramCost:
     if isinstance(analysis, list):
         analysis = analysis[0]
     memory = compiled.memory_analysis()
+    if memory is None:
+        raise ValueError(
+            "The compiler has no analysis of the memory of this program. Use a backend "
+            "that has one: CPU, GPU or TPU."
+        )
     seconds = analysis.get("optimal_seconds")
     if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
         seconds = None

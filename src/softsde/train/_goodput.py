@@ -44,7 +44,7 @@ class Goodput:
 
     def __init__(self, path: Path | None):
         self._path = path
-        self._seconds = dict.fromkeys(KINDS, 0.0)
+        self._seconds: dict[str, float] = dict.fromkeys(KINDS, 0.0)
         self._images = 0
         self._since = time.monotonic()
         self._written = self._since

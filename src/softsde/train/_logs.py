@@ -23,15 +23,16 @@ class Logs:
 
     def _open(self, step: int) -> None:
         folder = self._folder
+        # First, because it fails if its package is missing.
+        self._events = Events(
+            folder / "tensorboard" if folder and self._tensorboard else None, step=step
+        )
         self._metrics = MetricsLog(folder and folder / "metrics.jsonl", step=step)
         # Opened only when needed: few runs evaluate.
         self._evaluations: MetricsLog | None = None
         if folder is not None and (folder / "evaluations.jsonl").exists():
             # The calls at `step` are made again if they may not have been made.
             self._evaluations = MetricsLog(folder / "evaluations.jsonl", step=step)
-        self._events = Events(
-            folder / "tensorboard" if folder and self._tensorboard else None, step=step
-        )
         self._step = step
 
     def metrics(self, step: int, values: dict[str, float]) -> None:

@@ -110,10 +110,9 @@ def compare(command: Samplers) -> tuple[Path, dict[str, Any]]:
 
 
 def _distance(images: np.ndarray, reference: Reference, space: Space) -> float:
-    features = ss.metrics.extract_features(space.features, images)
-    moments = ss.metrics.FeatureMoments.of(features)
-    report = ss.metrics.frechet_report(moments, reference.moments, space=space.name)
-    return round(float(report.distance), 2)
+    statistics = ss.metrics.FeatureStatistics.of(space.features, images)
+    measured = ss.metrics.measure_frechet(statistics, reference.statistics)
+    return round(measured.value, 2)
 
 
 def table(report: dict[str, Any]) -> str:

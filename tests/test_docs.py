@@ -23,23 +23,6 @@ import softsde as ss
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 SOURCE = pathlib.Path(ss.__file__).parent
 
-# Pages and docstrings whose examples compile for long: they wait for the slow lane.
-SLOW = {
-    "models.md",
-    "softsde.Model",
-    "extending.md",
-    "likelihood.md",
-    "losses.md",
-    "softsde.AnnealedLangevin",
-    "softsde.Denoiser",
-    "softsde.PredictorCorrector",
-    "softsde.EDMHeun",
-    "softsde.arc_length_times",
-    "softsde.bits_per_dim",
-    "softsde.losses.ImportanceTimes",
-    "softsde.train.make_train_step",
-}
-
 _ENTRY = re.compile(r"^\s*::: *([\w.]+) *$", re.MULTILINE)
 # A fenced block: its indentation, the words after the fence, the body.
 _FENCE = re.compile(r"^([ \t]*)```(.*)\n((?:.*\n)*?)\1```[ \t]*$", re.MULTILINE)
@@ -178,11 +161,7 @@ def _docstring_examples() -> list[Any]:
         path: inspect.getdoc(module) or "" for path, module in _public_modules().items()
     }
     return [
-        pytest.param(
-            block,
-            id=f"{path}-{i}",
-            marks=[pytest.mark.slow] if path in SLOW else [],
-        )
+        pytest.param(block, id=f"{path}-{i}")
         for path, text in texts.items()
         for i, block in enumerate(_python_blocks(text))
     ]
@@ -256,20 +235,19 @@ def _given() -> dict[str, Any]:
     return world
 
 
+# Examples compile much: they are in the slow lane, which `.ci/run` runs for this file.
+@pytest.mark.slow
 @pytest.mark.parametrize("example", _docstring_examples())
 def test_docstring_example_runs(example, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "<docstring>", "exec"), _given())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(
-            page,
-            id=str(page.relative_to(DOCS)),
-            marks=[pytest.mark.slow] if page.name in SLOW else [],
-        )
+        pytest.param(page, id=str(page.relative_to(DOCS)))
         for page in sorted(DOCS.rglob("*.md"))
         if _python_blocks(page.read_text())
     ],

@@ -3,8 +3,7 @@
     python docs/figures/exactness.py
 
 A mixture in the plane under `C_t = expm(-L t^2)` with an `L` that is not normal, drawn
-back by the exact denoiser on three clocks; its likelihood by the flow; and masks that
-jump or fade, on independent pixels.
+back by the exact denoiser on three clocks, and its likelihood by the flow.
 """
 
 import pathlib
@@ -138,51 +137,6 @@ def likelihood_errors(tolerances):
     return np.array([run(jnp.asarray(tol), xs) for tol in tolerances])
 
 
-PIXEL = 0.25
-
-
-def spreads(num_steps):
-    """Standard deviation of drawn pixels over the right one, by mask and clock.
-
-    Pixels are independent and of standard deviation 0.25, masked by `soft_mask`, sharp
-    or with a soft edge. Of 4,000 images of 4x4 pixels the error is 0.3 %.
-    """
-    shape = (4, 4, 1)
-    masks = {
-        "jumps": ss.soft_mask(shape),
-        "fades": ss.soft_mask(shape, width=0.1),
-    }
-    clocks = {
-        "flow": ss.clocks.Ode(),
-        "the paper's SDE": ss.clocks.Sde(),
-        "churn 40": ss.clocks.Churn(40.0),
-    }
-    found = {}
-    for name, masked in masks.items():
-
-        def exact(t, x, masked=masked):
-            """Of independent pixels the posterior mean is one factor (Wiener's)."""
-            c = masked.corruption.eigenvalues(masked.level(t))
-            return PIXEL**2 * c * x / (PIXEL**2 * c**2 + masked.sigma(t) ** 2)
-
-        # All is masked at the end: sampling starts from the noise alone.
-        last = masked.sigma(masked.t1)
-        x1 = last * jax.random.normal(jax.random.key(0), (4000, *shape))
-        for clock_name, clock in clocks.items():
-            drawn = ss.sample(
-                ss.FunctionDenoiser(exact, masked),
-                x1=x1,
-                num_steps=num_steps,
-                solver=ss.Momentum(),
-                clock=clock,
-                denoise_last=False,
-                key=jax.random.key(1),
-            )
-            right = np.hypot(PIXEL, float(masked.sigma(masked.t0)))
-            found[f"{name}, {clock_name}"] = float(jnp.std(drawn.x)) / right
-    return found
-
-
 def main() -> None:
     one, other = (np.asarray(forward(jax.random.key(i))) for i in range(2))
     starts = jnp.asarray(one[:, 0])
@@ -223,11 +177,6 @@ def main() -> None:
     for name, path in {"(P)": one[:, [0, -1]], **paths}.items():
         pair = np.corrcoef(path[:, 0, 1], path[:, -1, 1])[0, 1]
         print(f"{name:20}{pair:8.3f}")
-
-    print("\nstandard deviation of independent pixels over the right one")
-    columns = [spreads(num_steps) for num_steps in (1000, 4000)]
-    for name in columns[0]:
-        print(f"{name:24}" + "".join(f"{column[name]:8.3f}" for column in columns))
 
     tolerances = 10.0 ** -np.arange(2, 13)
     errors = likelihood_errors(tolerances)

@@ -51,6 +51,7 @@ from .sampling import (
     AbstractPrior as AbstractPrior,
     EmpiricalPrior as EmpiricalPrior,
     ExactPrior as ExactPrior,
+    FlatColourPrior as FlatColourPrior,
     GaussianPrior as GaussianPrior,
     Samples as Samples,
     arc_length_times as arc_length_times,

@@ -202,6 +202,7 @@ def test_sample_writes_what_the_library_draws(run, tmp_path):
     np.testing.assert_allclose(images, drawn.x, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_shipped_model_is_not_drawn_into_a_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     name = ss.models.names()[0]
@@ -273,7 +274,15 @@ def test_noise_is_for_solvers_that_follow_a_clock():
         SolverConfig(steps=0)
 
 
-@pytest.mark.parametrize("name", samplers.SAMPLERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        # One of one evaluation a step, one of two; the others wait for the slow lane.
+        pytest.param(name, marks=() if name in kept else pytest.mark.slow)
+        for kept in [("Multistep, churn", "Heun, flow")]
+        for name in samplers.SAMPLERS
+    ],
+)
 def test_compared_samplers_cost_what_was_asked_for(name, run):
     options = samplers.solver_config(name, 4).options()
     model = ss.load(run)
@@ -291,6 +300,7 @@ def test_compared_samplers_cost_what_was_asked_for(name, run):
         assert clock.amount == options["num_steps"] / 2
 
 
+@pytest.mark.slow
 def test_evaluate_finds_no_difference_in_real_images_and_much_in_samples(run, tmp_path):
     command = evaluate.Evaluate(
         str(run),

@@ -15,6 +15,7 @@ from experiments._config import PRESETS
 from experiments.schedule import Schedule
 
 
+@pytest.mark.slow
 def test_it_writes_what_training_would_choose(tmp_path, capsys):
     config = PRESETS["digits_blur"].config
     command = Schedule("digits", last_level=config.process.max_blur, folder=tmp_path)
@@ -43,6 +44,7 @@ def test_it_writes_what_training_would_choose(tmp_path, capsys):
     assert {path.name for path in paths} == {p.name for p in tmp_path.iterdir()}
 
 
+@pytest.mark.slow
 def test_the_command_in_the_file_asks_for_the_same(tmp_path, monkeypatch):
     command = Schedule(
         "digits",

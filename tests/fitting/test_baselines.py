@@ -53,6 +53,7 @@ def test_shares_of_the_final_error_are_those_of_the_reference(x64, data):
     assert early < 0 and float(found.schedule(0.2)) == LEVELS[0]
 
 
+@pytest.mark.slow
 def test_the_blur_of_digits_begins_late(x64):
     """Digits blurred to 4.5 pixels against VE(0.01, 50), the paper's reference.
 
@@ -183,6 +184,7 @@ def test_log_snr_of_a_fade_is_geometric(x64, data):
     np.testing.assert_allclose(kept, 0.01**t, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_single_precision_agrees(data):
     with jax.enable_x64(True):
         exact = matched_error_schedule(HeatBlur(SHAPE), LEVELS, data, ss.ve(0.05, 0.5))

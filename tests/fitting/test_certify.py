@@ -81,6 +81,7 @@ def test_bounds_stay_in_order_for_a_family_without_promises(x64, key, data):
     assert found.gap[1] > 0.1
 
 
+@pytest.mark.slow
 def test_sinkhorn_is_measured_on_the_same_samples(key, data):
     blur = GaussianBlur(SHAPE, 8)
     found = certify(

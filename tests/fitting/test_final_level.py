@@ -75,6 +75,7 @@ def test_no_level_where_two_points_stay_two(key):
     assert np.all(found.departures > found.thresholds)
 
 
+@pytest.mark.slow
 def test_ranks_are_the_directions_that_stand_out_of_the_noise(key, x64):
     rng = np.random.default_rng(3)
     data = rng.normal(size=(500, 8, 8, 1)).cumsum(axis=1).cumsum(axis=2)

@@ -51,6 +51,7 @@ def test_the_trained_warp_is_the_inverse_of_the_integral(x64, key, name):
     assert fitted.history[-1] < 1e-3 * expected + 1e-3
 
 
+@pytest.mark.slow
 def test_a_noisy_cost_is_learned_without_bias(x64, key):
     noisy = lambda t, key: (1 + 5 * t) * jax.random.exponential(key, dtype=t.dtype)
     fitted = fit_warp(noisy, num_knots=12, num_steps=4000, key=key)
@@ -61,6 +62,7 @@ def test_a_noisy_cost_is_learned_without_bias(x64, key):
     assert np.abs(got - truth).max() < 0.02
 
 
+@pytest.mark.slow
 def test_a_cost_that_changes_is_read_anew(x64, key):
     """As the loss of a denoiser whose weights live in a dictionary does in training."""
     weights = {"slope": 0.0}

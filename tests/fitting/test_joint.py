@@ -248,6 +248,7 @@ def test_mistakes_are_named(data):
         call(slack=-0.1)
 
 
+@pytest.mark.slow
 def test_sinkhorn_of_two_nodes_is_the_assignment():
     """Within 5 % of the exact assignment of the same corrupted, noisy samples.
 

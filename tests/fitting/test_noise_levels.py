@@ -1,5 +1,7 @@
 """Song and Ermon's techniques: against their published settings, and against noise."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from softsde.fitting import (
     langevin_step_size,
     largest_distance,
     num_noise_levels,
+    shell_overlap,
     variance_ratio,
 )
 
@@ -40,6 +43,30 @@ def test_the_ratio_is_the_overlap_of_shells_of_noise():
         within = np.abs(radii - ratio * np.sqrt(dim)) < 3 * ratio / np.sqrt(2)
         # Four standard errors are 0.01; the radii are nearly normal.
         assert np.mean(within) == pytest.approx(overlap, abs=0.015)
+
+
+@pytest.mark.parametrize("dim", [5, 784, 3072])
+def test_the_overlap_is_the_formula(dim):
+    """`Phi(sqrt(2D)(g - 1) + 3g) - Phi(sqrt(2D)(g - 1) - 3g)`, by another function."""
+    phi = lambda v: 0.5 * math.erfc(-v / math.sqrt(2))
+    for ratio in (1.0, 1.02, 1.1, 1.3):
+        middle = math.sqrt(2 * dim) * (ratio - 1)
+        expected = phi(middle + 3 * ratio) - phi(middle - 3 * ratio)
+        assert shell_overlap(dim, ratio) == pytest.approx(expected, abs=1e-13)
+    if dim > 5:
+        assert shell_overlap(dim, geometric_ratio(dim)) == pytest.approx(0.5)
+
+
+def test_the_levels_of_the_report_overlap_as_they_should():
+    """200 geometric levels from 1 to 0.01 on 784 pixels: a ratio of 1.0234.
+
+    The radii are drawn: 40,000 draws have a standard error of 0.001.
+    """
+    ratio = 100 ** (1 / 199)
+    radii = np.sqrt(np.random.default_rng(1).chisquare(784, 40_000))
+    within = np.abs(radii - ratio * np.sqrt(784)) < 3 * ratio / np.sqrt(2)
+    # The radius is nearly normal: its skewness leaves 0.004.
+    assert shell_overlap(784, ratio) == pytest.approx(np.mean(within), abs=0.008)
 
 
 def test_a_ratio_of_so_many_levels_gives_them_back():
@@ -120,6 +147,12 @@ def test_a_limit_gives_two_bounds(x64):
 def test_single_precision_data_far_from_the_origin():
     data = np.float32([[1000.0, 0.0], [1000.5, 0.0], [1000.25, 0.1]])
     assert largest_distance(data).distance == pytest.approx(0.5, rel=1e-6)
+
+
+def test_an_overlap_of_nothing_is_refused():
+    for dim, ratio in ((0, 1.1), (10, 0.9), (10, math.inf)):
+        with pytest.raises(ValueError, match="larger level over the smaller"):
+            shell_overlap(dim, ratio)
 
 
 def test_mistakes_are_named():

@@ -61,7 +61,8 @@ def solve(metric, pairs, images, noise=None):
 PAIRS = np.array([[0.4, 0.6], [0.8, 1.2], [2.5, 3.0], [0.4, 4.0]])
 
 
-@pytest.mark.parametrize("debias", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("debias", [True, False])
 def test_it_is_sinkhorns_algorithm(x64, data, debias):
     images = data[:12].astype(np.float64)
     metric = Sinkhorn(
@@ -120,6 +121,7 @@ def result(data):
     return schedule(data)
 
 
+@pytest.mark.slow
 def test_both_metrics_choose_the_same_levels(data, result):
     closed = schedule(data, "brenier")
     assert result.kind == "estimate"
@@ -135,6 +137,7 @@ def test_both_metrics_choose_the_same_levels(data, result):
         assert result.distances[i, j] ** 2 == pytest.approx(truth, rel=0.02)
 
 
+@pytest.mark.slow
 def test_only_pairs_that_a_path_can_use_are_computed(data, result):
     """What is left out is further than the longest step, and the path is the best."""
     everything = schedule(data, num_points=2)
@@ -148,6 +151,7 @@ def test_only_pairs_that_a_path_can_use_are_computed(data, result):
     )
 
 
+@pytest.mark.slow
 def test_the_key_decides_all(data):
     metric = Sinkhorn(fraction=0.5, num_slices=2)
     one, same = schedule(data, metric), schedule(data, metric)
@@ -156,6 +160,7 @@ def test_the_key_decides_all(data):
     assert not np.array_equal(one.distances, other.distances, equal_nan=True)
 
 
+@pytest.mark.slow
 def test_what_was_cut_short_goes_on(data, result, tmp_path, monkeypatch):
     """To the last bit, and without computing anything twice."""
     file = tmp_path / "folder" / "distances.npz"

@@ -56,7 +56,9 @@ def assignment(a, b):
 @pytest.mark.parametrize(
     "corruption, kind",
     [
-        (GaussianBlur(SHAPE, 8, "periodic"), "upper bound"),
+        pytest.param(
+            GaussianBlur(SHAPE, 8, "periodic"), "upper bound", marks=pytest.mark.slow
+        ),
         (GaussianBlur(SHAPE, 8, "zero"), "upper bound"),
         (HeatBlur(SHAPE), "exact"),
     ],
@@ -83,7 +85,9 @@ def test_where_the_identity_is_not_optimal_it_is_not_called_so(x64, data):
     assert result.kind == "upper bound"
 
 
-@pytest.mark.parametrize("corruption", [HeatBlur(SHAPE), Scale()])
+@pytest.mark.parametrize(
+    "corruption", [pytest.param(HeatBlur(SHAPE), marks=pytest.mark.slow), Scale()]
+)
 def test_every_way_to_sum_is_the_plain_one(x64, data, corruption):
     """By eigenvalues, by samples and by second moments, in blocks of any size."""
     levels = np.linspace(0.1, 0.9, 4)

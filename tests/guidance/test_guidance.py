@@ -91,6 +91,7 @@ def test_without_a_condition_there_is_no_guidance(mixture, x):
     close(call(guided, T, x, -1), call(mixture, T, x))
 
 
+@pytest.mark.slow
 def test_scale_may_be_an_array(mixture, x):
     """One scale for each sample, and a derivative by it."""
     scales = jnp.array([0.0, 1.0, 2.0])
@@ -120,6 +121,7 @@ def test_mixed_conditions_in_one_batch(mixture, x):
         close(one, call(guided, T, x, c))
 
 
+@pytest.mark.slow
 def test_condition_may_be_a_tree(x64):
     """Integers become -1 and floats 0 where there is no condition."""
     fn = lambda t, x, c: x * c["scale"] + c["label"].astype(x.dtype)
@@ -223,7 +225,9 @@ def times_of(drawn):
     return np.asarray(drawn.times)
 
 
-@pytest.mark.parametrize("interval", [None, (0.3, 0.7)])
+@pytest.mark.parametrize(
+    "interval", [pytest.param(None, marks=pytest.mark.slow), (0.3, 0.7)]
+)
 def test_sampling_evaluates_classifier_free_no_more_than_needed(interval):
     """Two evaluations of each sample inside the interval, exactly one outside."""
     counter = Counter(ve(0.01, 5.0))
@@ -234,7 +238,9 @@ def test_sampling_evaluates_classifier_free_no_more_than_needed(interval):
         assert counter.of("one", t) == expected, t
 
 
-@pytest.mark.parametrize("interval", [None, (0.3, 0.7)])
+@pytest.mark.parametrize(
+    "interval", [pytest.param(None, marks=pytest.mark.slow), (0.3, 0.7)]
+)
 def test_sampling_evaluates_autoguidance_no_more_than_needed(interval):
     counter = Counter(ve(0.01, 5.0))
     strong, weak = counter.denoiser("strong"), counter.denoiser("weak")
@@ -251,6 +257,7 @@ def test_without_a_condition_there_is_one_evaluation():
     assert counter.of("one", 0.5) == 1
 
 
+@pytest.mark.slow
 def test_samples_of_a_guided_mixture_lie_in_their_components(x64, key):
     """Scale 1 with the exact denoiser: each sample has the law of its component."""
     means = np.array([[-1.0, 0.0], [1.0, 0.5]])

@@ -89,6 +89,7 @@ def test_a_density_constant_on_cells_costs_what_shannon_says(x64, key):
     assert np.ptp(np.asarray(found.log_probs), axis=1).max() < 1e-12
 
 
+@pytest.mark.slow
 def test_uniform_bytes_cost_eight_bits(key):
     """The published convention, (255 x + U) / 256, in single precision."""
     prior = TablePrior(jnp.full((1, 1), 1.0), 0.0, 1.0, still())

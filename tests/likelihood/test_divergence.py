@@ -54,6 +54,7 @@ def test_hutchinson_is_unbiased_with_its_variance(x64, key, distribution):
     assert abs((away**2).mean() - variance) < 4 * (away**2).std() / np.sqrt(number)
 
 
+@pytest.mark.slow
 def test_signs_are_exact_where_the_jacobian_is_diagonal(x64, key):
     estimator = HutchinsonDivergence()
     x = jax.random.normal(key, (5,))

@@ -132,9 +132,8 @@ def test_it_is_the_exact_density(x64, key, name):
     np.testing.assert_allclose(found.log_volume, np.subtract(truth, ends), atol=1e-8)
 
 
-@pytest.mark.parametrize(
-    "name", ["blur", pytest.param("shear", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["blur", "shear"])
 def test_the_default_tolerance_is_kept_in_single_precision(key, name):
     """The error of a step is bounded by 1e-5 nats a dimension; of the sum, by 1e-3.
 
@@ -148,6 +147,7 @@ def test_the_default_tolerance_is_kept_in_single_precision(key, name):
     np.testing.assert_allclose(found.log_prob, truth, atol=1e-3, rtol=0)
 
 
+@pytest.mark.slow
 def test_hutchinson_averages_to_the_exact_density(x64, key):
     """In the plane signs have two outcomes, up to the sign of all: their mean is exact.
 
@@ -211,6 +211,7 @@ def test_a_condition_chooses_the_component(x64, index):
     np.testing.assert_allclose(found, truth, atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 def test_evaluations_are_counted_across_kinks():
     """After each kink a method "first same as last" evaluates once more."""
     process, calls = ss.soft_blur((2, 2, 1), max_blur=2.0), []

@@ -131,6 +131,7 @@ def test_a_python_float_is_a_time(process, denoiser, key):
         assert float(by_float) == float(by_array), name
 
 
+@pytest.mark.slow
 def test_single_precision_stays_so(process, denoiser, key):
     """With x64 on; and a penalty is that of double precision, to within rounding."""
     x0, losses = jax.random.normal(key, (3, DIM), jnp.float32), every_loss(process)

@@ -101,6 +101,11 @@ def test_annealed_dsm_is_that_of_ncsn(x64, key):
         expected = sigma**2 * np.mean(np.asarray(score + eta / sigma) ** 2)
         got = loss(denoiser, x0, t, key=key)
         assert float(got) == pytest.approx(expected, rel=1e-10)
+        # As published: the sum over the components, and one half.
+        printed = ss.losses.AnnealedDSM(sigmas, as_printed=True)
+        published = 0.5 * sigma**2 * np.sum(np.asarray(score + eta / sigma) ** 2)
+        got = printed(denoiser, x0, t, key=key)
+        assert float(got) == pytest.approx(published, rel=1e-10)
         # Another loss at the same levels.
         clean = ss.losses.AtNoiseLevels(ss.losses.CleanPrediction(), sigmas)
         got = clean(denoiser, x0, t, key=key)

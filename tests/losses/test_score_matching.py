@@ -151,6 +151,7 @@ def test_explicit_score_matching_is_the_distance_of_scores(process, key):
     assert float(exact) < 1e-20
 
 
+@pytest.mark.slow
 def test_explicit_score_matching_given_a_component(process, oracle, key):
     """A condition chooses the component; -1, which says nothing, the whole mixture."""
     x0, t = jnp.array([0.2, 0.5]), 0.6

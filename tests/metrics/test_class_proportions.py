@@ -1,6 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 from softsde.metrics import class_proportions
 
@@ -70,3 +71,38 @@ def test_refusals():
         class_proportions(labels, num_classes=5, reference=np.full(5, 3.0))
     with pytest.raises(ValueError, match=r"1 entries out of 4 .* not finite"):
         class_proportions(np.array([[0.0, np.nan], [1.0, 0.0]]))
+
+
+def test_intervals_cover():
+    # Averaged over sizes and proportions, since counts are discrete.
+    rng = np.random.default_rng(1)
+    covered = []
+    for num in (60, 75, 100, 160, 230):
+        truth = np.array([0.02, 0.1, 0.25, 0.63])
+        for _ in range(300):
+            labels = rng.choice(4, size=num, p=truth)
+            result = class_proportions(labels, num_classes=4)
+            covered.append((result.low <= truth) & (truth <= result.high))
+    assert 0.93 < np.mean(covered) < 0.97
+
+
+def test_interval_solves_its_equation():
+    # The ends are where |p - q| is 1.96 standard deviations of q.
+    result = class_proportions(np.repeat([0, 1, 2], [3, 0, 17]), num_classes=3)
+    for ends in (result.low, result.high):
+        for p, q in zip(result.proportions, ends, strict=True):
+            assert abs(p - q) == pytest.approx(
+                1.959963984540054 * np.sqrt(q * (1 - q) / 20), abs=1e-9
+            )
+
+
+def test_chi_squared_test():
+    reference = np.array([0.2, 0.3, 0.5])
+    labels = np.repeat([0, 1, 2], [15, 40, 45])
+    result = class_proportions(labels, num_classes=3, reference=reference)
+    expected = scipy.stats.chisquare([15, 40, 45], [20, 30, 50]).pvalue
+    assert result.p_value == pytest.approx(expected, rel=1e-10)
+    impossible = class_proportions(
+        labels, num_classes=3, reference=np.array([0.5, 0.5, 0.0])
+    )
+    assert impossible.p_value == 0

@@ -8,7 +8,8 @@ from softsde.metrics import (
     frechet_bias,
     frechet_distance,
     frechet_distance_from_moments,
-    frechet_report,
+    frechet_error,
+    frechet_limit,
 )
 
 
@@ -92,8 +93,12 @@ def test_orthogonal_supports(rng):
 def test_fewer_samples_than_features(rng):
     # 3 points in 50 dimensions: a shift is seen exactly.
     a = rng.normal(size=(3, 50))
-    assert frechet_distance(a, a + 0.5) == pytest.approx(0.25 * 50, rel=1e-12)
-    assert frechet_distance(a, a) < 1e-12
+    with pytest.warns(
+        UserWarning, match=r"3 rows of 50 features.*biased upwards.*about"
+    ):
+        assert frechet_distance(a, a + 0.5) == pytest.approx(0.25 * 50, rel=1e-12)
+    with pytest.warns(UserWarning, match=r"`features_.` has 3 rows"):
+        assert frechet_distance(a, a) < 1e-12
 
 
 def test_invariances(rng):
@@ -167,20 +172,63 @@ def test_predicted_bias_of_white_features():
     assert frechet_bias(np.eye(6), 100, 50) == pytest.approx(0.03 * 6 * 11 / 4)
 
 
-def test_report_names_its_space(rng):
-    a = FeatureMoments.of(rng.normal(size=(1200, 3)))
-    b = FeatureMoments.of(rng.normal(size=(900, 3)) + 1)
-    report = frechet_report(a, b, space="the digits classifier")
-    assert report.distance == frechet_distance_from_moments(
-        a.mean, a.covariance, b.mean, b.covariance
-    )
-    text = str(report)
-    for part in ("Frechet distance", "the digits classifier", "1,200", "900", "3 feat"):
-        assert part in text
-    assert "FID" not in text
-    assert "FID" in str(frechet_report(a, b, space="Inception-v3 pool features"))
-    with pytest.raises(ValueError, match="say which features"):
-        frechet_report(a, b, space=" ")
+def test_one_hundred_thousand_samples(rng):
+    # Two known Gaussians; the distance of samples lies within its error bar.
+    factor = rng.normal(size=(5, 5))
+    cov_a, cov_b = factor @ factor.T, np.diag([4.0, 1, 1, 0.25, 0])
+    mean_a, mean_b = rng.normal(size=(2, 5))
+    truth = frechet_distance_from_moments(mean_a, cov_a, mean_b, cov_b)
+    x = mean_a + rng.normal(size=(100_000, 5)) @ factor.T
+    y = mean_b + rng.normal(size=(100_000, 5)) * [2, 1, 1, 0.5, 0]
+    blocks = lambda z: [FeatureMoments.of(part) for part in np.split(z, 10)]
+    estimate = frechet_limit(blocks(x), blocks(y))
+    low, high = estimate.interval
+    assert low < truth < high
+    assert high - low < 0.05 * truth
+    plain = frechet_error(blocks(x), FeatureMoments.of(y))
+    assert plain.value == pytest.approx(frechet_distance(x, y), rel=1e-10)
+
+
+def blocks_of(x, num):
+    return [FeatureMoments.of(part) for part in np.array_split(x, num)]
+
+
+def test_extrapolation_removes_the_bias(rng):
+    # Equal distributions: the bias is 20 times the error of the mean over the draws.
+    known = FeatureMoments(10**9, np.zeros(6), np.eye(6) * (10**9 - 1))
+    draws = []
+    for _ in range(100):
+        blocks = blocks_of(rng.normal(size=(200, 6)), 10)
+        limit, plain = frechet_limit(blocks, known), frechet_error(blocks, known)
+        draws.append((limit.value, plain.value))
+    draws = np.array(draws)
+    mean, error = draws.mean(axis=0), draws.std(axis=0, ddof=1) / 10
+    assert mean[1] == pytest.approx(6 * 11 / 4 / 200, rel=0.1)
+    assert abs(mean[0]) < 4 * error[0] + 0.03 * mean[1]
+
+
+def coverage(rng, shift, scale, known, repeats, num=400, dim=4):
+    truth = dim * (shift**2 + (scale - 1) ** 2)
+    reference = FeatureMoments(10**9, np.zeros(dim), np.eye(dim) * (10**9 - 1))
+    covered = []
+    for _ in range(repeats):
+        x = shift + scale * rng.normal(size=(num, dim))
+        b = reference if known else blocks_of(rng.normal(size=(num, dim)), 10)
+        low, high = frechet_limit(blocks_of(x, 10), b).interval
+        covered.append(low <= truth <= high)
+    return np.mean(covered)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize(("shift", "scale"), [(0.5, 1.0), (0.2, 1.3), (1.0, 0.7)])
+def test_intervals_cover(rng, shift, scale, known):
+    # 2000 draws leave 0.5 % on a coverage.
+    assert 0.93 < coverage(rng, shift, scale, known, 2000) < 0.97
+
+
+def test_intervals_cover_roughly(rng):
+    assert 0.88 < coverage(rng, 0.5, 1.2, True, 150) < 0.995
 
 
 def test_refusals(rng):
@@ -195,6 +243,8 @@ def test_refusals(rng):
         frechet_distance(broken, a)
     with pytest.raises(ValueError, match="needs at least 2 features, but 1"):
         _ = FeatureMoments.of(a[:1]).covariance
+    with pytest.raises(ValueError, match="`a` has 2 blocks, but an error bar needs"):
+        frechet_limit(blocks_of(a, 2), FeatureMoments.of(a))
     zero, one = np.zeros(2), np.eye(2)
     with pytest.raises(ValueError, match=r"`cov_b` is not symmetric"):
         frechet_distance_from_moments(zero, one, zero, np.array([[1.0, 1.0], [0, 1]]))

@@ -94,6 +94,8 @@ MEMBERS = {
     "schedules.Cosine": lambda: s.Cosine(0.1, 0.7),
     "schedules.CosineVP": lambda: s.CosineVP(0.01),
     "schedules.CosineVPSignal": lambda: s.CosineVPSignal(0.01),
+    "schedules.DiscreteVP": lambda: s.DiscreteVP([0.1, 0.3, 0.2]),
+    "schedules.DiscreteVPSignal": lambda: s.DiscreteVPSignal([0.1, 0.3, 0.2]),
     "schedules.EDM": lambda: s.EDM(0.01, 5.0, 3.0),
     "schedules.Geometric": lambda: s.Geometric(jnp.asarray(0.1), 7.0),
     "schedules.Linear": lambda: s.Linear(1.0, 0.1),
@@ -126,6 +128,11 @@ MEMBERS = {
         [0.25, 0.75], jnp.asarray([[0.1], [0.2]]), jnp.ones((2, 1, 1))
     ),
     "sampling.EmpiricalPrior": _empirical_prior,
+    "sampling.FlatColourPrior": lambda: ss.sampling.FlatColourPrior.fit(
+        ss.soft_blur(SHAPE),
+        np.random.default_rng(0).random((6, *SHAPE), np.float32),
+        time=0.75,
+    ),
     "sampling.ExactPrior": lambda: ss.ExactPrior(
         o.EmpiricalOracle(jnp.ones((3, 2))), ss.ve(0.01, 5.0)
     ),
@@ -135,11 +142,13 @@ NAMED = {
     "ve": ss.ve,
     "vp": ss.vp,
     "subvp": ss.subvp,
+    "ddpm": lambda: ss.processes.ddpm([0.1, 0.2, 0.3]),
     "cosine_vp": ss.cosine_vp,
     "edm": ss.edm,
     "rectified_flow": ss.rectified_flow,
     "soft_blur": lambda: ss.soft_blur(SHAPE),
     "soft_mask": lambda: ss.soft_mask(SHAPE),
+    "hard_mask": lambda: ss.processes.hard_mask(SHAPE),
     "heat_dissipation": lambda: ss.heat_dissipation(SHAPE),
     "blurring_diffusion": lambda: ss.blurring_diffusion(SHAPE),
     "cold": lambda: ss.cold(c.Fade(), s.Linear(0.0, 1.0)),

@@ -111,6 +111,7 @@ def test_a_parametrisation_that_is_not_the_default(tmp_path):
     assert read.denoiser.parametrisation.sigma_data == 0.3
 
 
+@pytest.mark.slow
 def test_other_priors(tmp_path):
     process = ss.ve(0.01, 5.0)
     data = make_data()
@@ -145,6 +146,7 @@ def test_a_process_of_ones_own(tmp_path):
     assert kept == {"tensor": "process.corruption.weights"}
 
 
+@pytest.mark.slow
 def test_double_precision(tmp_path, x64):
     data = make_data(np.float64)
     process = ss.soft_blur(SHAPE, max_blur=3.0)
@@ -328,6 +330,7 @@ def make_exact():
     return models.Model(oracle.denoiser(process), ss.ExactPrior(oracle, process))
 
 
+@pytest.mark.slow
 def test_samples_have_the_law_of_the_data():
     drawn = make_exact().sample(4000, steps=40, clock="ode")
     assert drawn.shape == (4000, 2) and isinstance(drawn, np.ndarray)
@@ -361,6 +364,7 @@ def test_all_devices_are_used(monkeypatch):
     assert asked["batch_size"] == 256 and not asked.get("progress", False)
 
 
+@pytest.mark.slow
 def test_conditions():
     process = ss.ve(0.01, 5.0)
     oracle = ss.oracles.MixtureOracle(

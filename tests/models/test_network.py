@@ -112,6 +112,7 @@ def test_leaves_of_every_kind(tmp_path, implementation):
         models.load_network(tmp_path)
 
 
+@pytest.mark.slow
 def test_sixty_four_bits(tmp_path, x64):
     network = Mixed(3, key=jax.random.key(0))
     network = eqx.tree_at(

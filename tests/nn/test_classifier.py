@@ -33,6 +33,7 @@ def test_dropout_needs_a_key(key):
     assert not jnp.allclose(one, other, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_dropout_of_the_features_is_unbiased(key):
     classifier = Classifier((8, 8, 1), num_classes=3, dropout=0.5, key=key)
     # The last layer alone: it is linear, so its mean is the layer without dropout.

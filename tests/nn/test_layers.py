@@ -145,6 +145,7 @@ def test_number_of_heads_must_divide(key):
         SelfAttention(16, 5, key=key)
 
 
+@pytest.mark.slow
 def test_time_embedding_resolves_a_hundredth(key):
     """Features of times 0.01 apart differ by as much as unrelated ones do nearly."""
     embedding = TimeEmbedding(64, key=key)

@@ -55,6 +55,7 @@ def test_other_shapes_are_flattened(key):
     assert jnp.array_equal(flat(0.3, x), square(0.3, x.reshape(2, 2)).reshape(-1))
 
 
+@pytest.mark.slow
 def test_it_learns_a_posterior_mean_given_a_label(key):
     """Two Gaussians, told apart by their label: the exact denoiser is affine in x.
 

@@ -141,6 +141,7 @@ def test_gradients_reach_the_rows_that_were_used(key, make):
     assert used.tolist() == [True, False, False, True, False]
 
 
+@pytest.mark.slow
 def test_gradients_reach_a_vector(key, make):
     network = make(key, condition_size=SIZE)
     loss = lambda vector: jnp.sum(jnp.sin(network(t, x, vector)))

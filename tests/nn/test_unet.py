@@ -96,6 +96,7 @@ def test_derivatives(x64, key, options):
     assert not idle
 
 
+@pytest.mark.slow
 def test_the_time_reaches_every_level(key, options):
     """The derivative in `t` is as large as the output is."""
     network = make(key, **options)

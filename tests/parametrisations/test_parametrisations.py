@@ -179,6 +179,7 @@ DEFAULTS = {
     "ve, to 1": (lambda: ss.ve(0.01, 1.0), Residual),
     "soft_blur": (lambda: ss.soft_blur(SHAPE), Residual),
     "soft_mask": (lambda: ss.soft_mask(SHAPE), Residual),
+    "hard_mask": (lambda: ss.processes.hard_mask(SHAPE), Residual),
     "heat_dissipation": (lambda: ss.heat_dissipation(SHAPE), Residual),
     "blurring_diffusion": (lambda: ss.blurring_diffusion(SHAPE), Residual),
     "cold": (lambda: ss.cold(ss.corruptions.Fade(), ss.schedules.Linear()), Residual),

@@ -101,12 +101,21 @@ def _sharp_mask(t):
 CASES = {
     "heat_dissipation": (lambda: ss.heat_dissipation(SHAPE), _heat, _dct),
     "blurring_diffusion": (lambda: ss.blurring_diffusion(SHAPE), _blurring, _dct),
-    "soft_mask_smooth": (
+    "soft_mask_wide": (
         lambda: ss.soft_mask(SHAPE, width=0.4),
         _soft_mask,
         lambda: np.eye(SIZE),
     ),
-    "soft_mask": (lambda: ss.soft_mask(SHAPE), _sharp_mask, lambda: np.eye(SIZE)),
+    "soft_mask": (
+        lambda: ss.soft_mask(SHAPE),
+        lambda t: _soft_mask(t, 0.1),
+        lambda: np.eye(SIZE),
+    ),
+    "hard_mask": (
+        lambda: ss.processes.hard_mask(SHAPE),
+        _sharp_mask,
+        lambda: np.eye(SIZE),
+    ),
 }
 
 WEIGHTS = np.array([0.4, 0.6])
@@ -139,7 +148,7 @@ def test_process_is_as_published(x64, key, name):
     oracle = ss.oracles.MixtureOracle(
         WEIGHTS, means.reshape(2, *SHAPE), np.array(covariances)
     )
-    moves = name != "soft_mask"
+    moves = name != "hard_mask"
     x0 = np.random.default_rng(1).normal(size=SIZE)
 
     # It runs three times: nothing is gained by optimising it.
@@ -220,7 +229,7 @@ def test_blurring_is_one_diagonal_corruption(x64):
 
 
 def test_a_sharp_mask_has_no_velocity():
-    process = ss.soft_mask(SHAPE)
+    process = ss.processes.hard_mask(SHAPE)
     x = jnp.ones(SHAPE)
     with pytest.raises(ValueError, match="jumps as its level grows"):
         process.velocity(0.5, x, x)
@@ -235,7 +244,17 @@ def test_soft_blur_at_64_pixels():
     assert float(ss.soft_blur((64, 64, 3), max_blur=9.0).level(1.0)) == 9.0
 
 
+def test_blur_and_noise_together(x64):
+    """The paper's ablation: geometric noise throughout, and blur from the start."""
+    process = ss.soft_blur((8, 8, 1), noise_fraction=1.0, blur_start=0.0)
+    for t in (0.0, 0.3, 1.0):
+        assert float(process.sigma(t)) == pytest.approx(0.01 * 10**t, rel=1e-12)
+    assert float(process.level(0.5)) > 1.0 and float(process.level(1.0)) == 18.0
+
+
 def test_mistakes_are_named():
+    with pytest.raises(ValueError, match=r"begins at 1\.0.*`blur_start=0\.0`"):
+        ss.soft_blur((8, 8, 1), noise_fraction=1.0)
     with pytest.raises(ValueError, match=r"`num_levels=1` .* at least two levels"):
         ss.heat_dissipation(SHAPE, num_levels=1)
     with pytest.raises(ValueError, match="0 < `min_blur` < `max_blur`"):
@@ -244,5 +263,6 @@ def test_mistakes_are_named():
         ss.blurring_diffusion(SHAPE, min_scale=0.0)
     with pytest.raises(ValueError, match="`log_snr_min` < `log_snr_max`, got 4"):
         ss.blurring_diffusion(SHAPE, log_snr_min=4.0, log_snr_max=-4.0)
-    with pytest.raises(ValueError, match=r"`max_masked=1.5`; expected a fraction"):
-        ss.soft_mask(SHAPE, max_masked=1.5)
+    for make in (ss.soft_mask, ss.processes.hard_mask):
+        with pytest.raises(ValueError, match=r"`max_masked=1.5`; expected a fraction"):
+            make(SHAPE, max_masked=1.5)

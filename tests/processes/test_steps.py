@@ -22,6 +22,7 @@ PROCESSES = {
     "rectified_flow": ss.rectified_flow,
     "soft_blur": lambda: ss.soft_blur(SHAPE),
     "soft_mask": lambda: ss.soft_mask(SHAPE),
+    "hard_mask": lambda: ss.processes.hard_mask(SHAPE),
     "heat_dissipation": lambda: ss.heat_dissipation(SHAPE),
     "blurring_diffusion": lambda: ss.blurring_diffusion(SHAPE),
 }
@@ -56,6 +57,7 @@ SIGMAS = {
     "rectified_flow": lambda t: t,
     "soft_blur": _two_phase,
     "soft_mask": _two_phase,
+    "hard_mask": _two_phase,
     "heat_dissipation": lambda t: 0.01 + 0 * t,
     "blurring_diffusion": _blurring,
 }

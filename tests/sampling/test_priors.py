@@ -102,6 +102,7 @@ def test_the_empirical_prior_is_the_law_of_corrupted_data(process, data, key):
     assert float(prior.log_prob(x)) == pytest.approx(float(expected), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_draws_of_the_empirical_prior(process, data, key):
     """Each image as often as any: chi-squared of 3 degrees of freedom, 16.3 at 1e-3.
 
@@ -131,3 +132,58 @@ def test_the_exact_prior_is_the_oracle_at_the_end(process, data, key):
     variance = centres.var(0) + 0.3**2
     assert np.abs(away.mean(0) / np.sqrt(variance / number)).max() < 4
     assert np.abs((away**2).mean(0) / variance - 1).max() < 4 * np.sqrt(2 / number)
+
+
+COLOUR = (3, 2, 3)
+
+
+@pytest.fixture
+def pictures(x64):
+    return np.random.default_rng(4).uniform(size=(50, *COLOUR))
+
+
+def flat_covariance(pictures):
+    """Of (pixel, channel): s^2 between pixels of one channel, and the noise."""
+    spread = pictures.mean((1, 2)).var(0, ddof=1)
+    return np.kron(np.ones((6, 6)), np.diag(spread)) + 0.3**2 * np.eye(18)
+
+
+def test_the_flat_colour_is_the_papers_gaussian(pictures, key):
+    """Appendix D: the density of SciPy with the covariance written out."""
+    process = ss.soft_blur(COLOUR, max_blur=3.0, sigma_max=0.3)
+    prior = ss.sampling.FlatColourPrior.fit(process, pictures)
+    mean = np.tile(pictures.mean((0, 1, 2)), 6)
+    truth = scipy.stats.multivariate_normal(mean, flat_covariance(pictures))
+    for x in jax.random.normal(key, (3, *COLOUR)):
+        expected = truth.logpdf(np.asarray(x).reshape(-1))
+        assert float(prior.log_prob(x)) == pytest.approx(expected, rel=1e-11)
+
+
+def test_draws_of_the_flat_colour_have_its_moments(pictures, key):
+    """Mahalanobis distances of 4,000 draws: mean 18, four standard errors."""
+    process = ss.soft_blur(COLOUR, max_blur=3.0, sigma_max=0.3)
+    prior = ss.sampling.FlatColourPrior.fit(process, pictures)
+    drawn = jax.vmap(prior.sample)(jax.random.split(key, 4000)).reshape(4000, -1)
+    away = np.asarray(drawn) - np.tile(pictures.mean((0, 1, 2)), 6)
+    white = np.linalg.solve(flat_covariance(pictures), away.T)
+    distances = (away.T * white).sum(0)
+    assert distances.mean() == pytest.approx(18, abs=4 * np.sqrt(36 / 4000))
+    # One colour for all pixels: without the noise they are equal.
+    quiet = ss.soft_blur(COLOUR, max_blur=3.0, sigma_min=1e-9, sigma_max=1e-8)
+    one = np.asarray(ss.sampling.FlatColourPrior.fit(quiet, pictures).sample(key))
+    assert np.ptp(one, axis=(0, 1)).max() < 1e-6 < np.ptp(one)
+
+
+def test_the_flat_colour_needs_images(pictures, data, process):
+    fit = ss.sampling.FlatColourPrior.fit
+    with pytest.raises(ValueError, match=r"outside the process's \[0\.0, 1\.0\]"):
+        fit(process, data, time=1.5)
+    with pytest.raises(ValueError, match="at least two samples, got 1"):
+        fit(process, data[:1])
+    with pytest.raises(ValueError, match="not finite"):
+        fit(process, data * np.nan)
+
+
+def test_the_flat_colour_of_vectors_is_refused(as_a_user, process, data):
+    with pytest.raises(ValueError, match=r"got shape \(200, 12\)"):
+        ss.sampling.FlatColourPrior.fit(process, data.reshape(200, 12))

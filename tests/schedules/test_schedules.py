@@ -17,6 +17,8 @@ from softsde.schedules import (
     Cosine,
     CosineVP,
     CosineVPSignal,
+    DiscreteVP,
+    DiscreteVPSignal,
     Geometric,
     Linear,
     PiecewiseLinear,
@@ -26,6 +28,8 @@ from softsde.schedules import (
     TwoPhase,
     VPSignal,
 )
+
+BETAS = np.array([0.02, 0.05, 0.03, 0.1])
 
 # Made in each test, so that arrays have its precision.
 CURVES = {
@@ -46,6 +50,8 @@ CURVES = {
     "cosine_vp": lambda: CosineVP(),
     "bounded_signal": lambda: BoundedCosineVPSignal(-10.0, 8.0),
     "bounded": lambda: BoundedCosineVP(-10.0, 8.0),
+    "discrete_vp_signal": lambda: DiscreteVPSignal(BETAS),
+    "discrete_vp": lambda: DiscreteVP(BETAS),
     "time_warp": lambda: TimeWarp(
         Geometric(0.01, 50.0), TimeWarp(Linear(1.0, 0.2), Cosine(0.0, 1.0))
     ),
@@ -163,6 +169,36 @@ def test_noise_sequence_scales_with_its_levels(x64, name):
         schedules.noise_sequence(name, 30, 50.0, 1.0), 50 * ones, rtol=1e-12
     )
     assert float(ones[0]) == 1.0 and float(ones[-1]) == 0.02
+
+
+def test_the_sigmoid_has_the_parameters_of_its_formula(x64):
+    """`m s(a i + b) + p`: all four given, or two that follow from the ends."""
+    i = np.arange(50)
+    given = schedules.noise_sequence("sigmoid", 50, m=1.2, p=0.005, a=-0.15, b=3.0)
+    expected = 1.2 / (1 + np.exp(-(-0.15 * i + 3.0))) + 0.005
+    np.testing.assert_allclose(given, expected, rtol=1e-12)
+    found = schedules.noise_sequence("sigmoid", 50, 1.0, 0.01, m=1.3, p=0.002)
+    # The logit of what is left of height and least value is a straight line.
+    share = (np.asarray(found) - 0.002) / 1.3
+    logit = np.log(share / (1 - share))
+    ends = [np.log(v / (1.3 - v)) for v in (0.998, 0.008)]
+    np.testing.assert_allclose(logit, np.linspace(*ends, 50), rtol=1e-10)
+    assert (float(found[0]), float(found[-1])) == (1.0, 0.01)
+    # By default it is symmetric: the middle is the mean of the ends.
+    for p in (0.0, 0.004):
+        middle = schedules.noise_sequence("sigmoid", 51, 1.0, 0.01, p=p)[25]
+        assert float(middle) == pytest.approx(0.505, rel=1e-12)
+
+
+def test_parameters_of_a_sequence_that_has_none_are_refused():
+    with pytest.raises(ValueError, match="sigmoid for 'cosine'"):
+        schedules.noise_sequence("cosine", 5, m=1.0)
+    with pytest.raises(ValueError, match=r"`a=-0\.1` and `b=None`; expected both"):
+        schedules.noise_sequence("sigmoid", 5, a=-0.1)
+    with pytest.raises(ValueError, match=r"between 0\.0 and 1\.0; its ends 1\.0"):
+        schedules.noise_sequence("sigmoid", 5, m=1.0)
+    with pytest.raises(ValueError, match="do not fall"):
+        schedules.noise_sequence("sigmoid", 5, m=1.0, a=0.1, b=0.0)
 
 
 def test_the_cosine_sequence_halves_where_a_quarter_period_does(x64):

@@ -194,7 +194,9 @@ PROCESSES = {
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(n, marks=[pytest.mark.slow] * (n in ("vp()", "soft_blur")))
+        pytest.param(
+            n, marks=[pytest.mark.slow] * (n not in ("ve(0.01, 348)", "edm()"))
+        )
         for n in PROCESSES
     ],
 )

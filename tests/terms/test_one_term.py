@@ -193,6 +193,7 @@ def test_diffeqsolve_takes_the_same_steps(x64, key, solver):
         np.testing.assert_allclose(solution.ys[0], expected, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_half_solver_takes_two_half_steps(x64, key):
     """So on one path it is `Momentum` with twice the steps."""
     denoiser = gaussian_data().denoiser(blur())
@@ -211,6 +212,7 @@ def test_half_solver_takes_two_half_steps(x64, key):
     np.testing.assert_allclose(halves, solve(ss.Momentum(), 16), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_half_solver_on_the_flow(x64):
     """Of order 1, with an error estimate by which steps adapt."""
     process, (oracle, _) = heat(), stationary()

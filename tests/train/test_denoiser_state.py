@@ -110,6 +110,7 @@ def test_a_process_that_is_to_be_trained_is():
     assert moved(after.network, before.network) > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("double", [False, True])
 def test_a_denoiser_is_saved_and_resumed(tmp_path, double):
     """Its bit patterns too, of 64 bits where x64 is on."""

@@ -95,6 +95,7 @@ def test_the_loss_curve_is_complete(uninterrupted):
     assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
 
 
+@pytest.mark.slow
 def test_three_kills(start, uninterrupted, tmp_path):
     kills = [(0.0, False), (0.005, True), (0.15, False)]
     landed, _ = check_kills(start, uninterrupted, tmp_path, kills)

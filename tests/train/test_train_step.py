@@ -254,6 +254,7 @@ def equinox_network(dtype):
     return Perceptron(eqx.nn.MLP(5, 2, 7, 1, dtype=dtype, key=jax.random.key(3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make, loss",
     [(equinox_network, noiseless_loss), (tree_of_arrays, loss_of_a_tree)],

@@ -1,4 +1,4 @@
-"""The paper's mask: sharp, growing from the centre or from the border."""
+"""The paper's mask: sharp, growing from the centre; or from the border, as ours."""
 
 from typing import Literal
 

@@ -1,6 +1,7 @@
 """A network, read through a parametrisation, as a denoiser."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -50,7 +51,8 @@ class Denoiser(AbstractDenoiser):
             numbers are constants in any case.
 
         **Raises:** `ValueError` for a parametrisation that cannot give the clean sample
-        of this process; `TypeError` for a network that cannot be called, or a process
+        of this process, or a network that sees the noise of a process whose noise is
+        zero at `t0`; `TypeError` for a network that cannot be called, or a process
         that is none.
         """
         if not callable(network):
@@ -62,6 +64,9 @@ class Denoiser(AbstractDenoiser):
         if parametrisation is None:
             parametrisation = default_for(process)
         parametrisation.check(process)
+        sees = _sees(network)
+        if sees is not None and sees.needs_noise:
+            process.require_noise(f"`{type(network).__name__}`, which sees the noise,")
         self.network = as_module(network)
         self.parametrisation = parametrisation
         self._process = process if train_process else Fixed(process)
@@ -86,6 +91,38 @@ class Denoiser(AbstractDenoiser):
         key: Key | None = None,
     ) -> Sample:
         process, t = self.process, jnp.asarray(t, x.dtype)
-        shown = self.parametrisation.network_input(process, t, x)
-        output = self.network(*shown, condition, key=key)
+        output = self.network_output(t, x, condition, key=key)
         return self.parametrisation.to_clean(process, t, x, output)
+
+    def network_output(
+        self,
+        t: ScalarLike,
+        x: Sample,
+        condition: Condition = None,
+        *,
+        key: Key | None = None,
+    ) -> Sample:
+        """The output of the network itself, which the parametrisation reads.
+
+        The parametrisation says what the network is given in the place of `t` and `x`.
+        A network with an attribute `sees` ([`softsde.nn.AbstractSees`][]) chooses the
+        first of the two itself.
+
+        **Arguments:** as for a call of the denoiser.
+
+        **Returns:** an array shaped like `x`.
+        """
+        process, t = self.process, jnp.asarray(t, x.dtype)
+        seen, shown = self.parametrisation.network_input(process, t, x)
+        sees = _sees(self.network)
+        if sees is not None:
+            # 999 t, say, has more digits than bfloat16.
+            narrow = jnp.finfo(t.dtype).bits < 32
+            t = t.astype(jnp.float32) if narrow else t
+            seen = sees(t, process.sigma(t))
+        return self.network(seen, shown, condition, key=key)
+
+
+def _sees(network: Callable[..., Sample]) -> Any:
+    """What a network says that it sees of the time; `None` if it says nothing."""
+    return getattr(network, "sees", None)

@@ -20,6 +20,7 @@ from ._noise_levels import (
     geometric_ratio as geometric_ratio,
     langevin_step_size as langevin_step_size,
     num_noise_levels as num_noise_levels,
+    shell_overlap as shell_overlap,
     variance_ratio as variance_ratio,
 )
 from ._shipped import (
@@ -34,6 +35,8 @@ from ._transport import (
     PairDistances as PairDistances,
     Sinkhorn as Sinkhorn,
     TransportSchedule as TransportSchedule,
+    UnpairedSinkhorn as UnpairedSinkhorn,
+    appendix_c_schedule as appendix_c_schedule,
     certify as certify,
     transport_schedule as transport_schedule,
 )

@@ -54,13 +54,10 @@ def geometric_ratio(dim: int, *, overlap: float = 0.5) -> float:
         raise ValueError(
             f"`geometric_ratio` got `overlap={overlap}`; expected a share in (0, 0.99]."
         )
-    from scipy import optimize, special
-
-    root = math.sqrt(2 * dim)
+    from scipy import optimize
 
     def excess(gamma: float) -> float:
-        middle, reach = root * (gamma - 1), 3 * gamma
-        return special.ndtr(middle + reach) - special.ndtr(middle - reach) - overlap
+        return shell_overlap(dim, gamma) - overlap
 
     # The excess falls with the ratio: double it until the overlap is too small.
     upper = 2.0
@@ -68,6 +65,47 @@ def geometric_ratio(dim: int, *, overlap: float = 0.5) -> float:
         upper *= 2
     found = optimize.root_scalar(excess, bracket=(1.0, upper), xtol=1e-14)
     return float(found.root)
+
+
+def shell_overlap(dim: int, ratio: float) -> float:
+    r"""The share of a noise level that lies within reach of the next larger one.
+
+    $\Phi\big(\sqrt{2D}(\gamma - 1) + 3\gamma\big) - \Phi\big(\sqrt{2D}(\gamma - 1) -
+    3\gamma\big)$: the probability that the radius of noise of the smaller level is
+    within three standard deviations of the radius of the larger one.
+    [`softsde.fitting.geometric_ratio`][] solves it for the ratio.
+
+    **Arguments:**
+
+    - `dim`: $D$, the number of components of a sample.
+    - `ratio`: $\gamma \ge 1$, the larger level over the smaller one.
+
+    **Returns:** a share, near 1 for levels that are close.
+
+    **Raises:** `ValueError` for no dimension, or a ratio below 1.
+
+    !!! example
+
+        ```python
+        sigmas = ss.schedules.noise_sequence("geometric", 10, 1.0, 0.01)
+        ss.fitting.shell_overlap(784, float(sigmas[0] / sigmas[1]))  # none
+        ```
+
+    ??? cite "Reference"
+
+        Song and Ermon, *Improved Techniques for Training Score-Based Generative
+        Models*, NeurIPS 2020, Section 3.2.
+    """
+    if dim < 1 or not 1 <= ratio < math.inf:
+        raise ValueError(
+            f"`shell_overlap` got `dim={dim}` and `ratio={ratio}`; expected at least "
+            "one dimension, and the larger level over the smaller one, at least 1."
+        )
+    from scipy import special
+
+    middle, reach = math.sqrt(2 * dim) * (ratio - 1), 3 * ratio
+    # Of the tail on the right, where a difference of numbers near 1 would lose digits.
+    return float(special.ndtr(reach - middle) - special.ndtr(-reach - middle))
 
 
 def num_noise_levels(sigma_min: float, sigma_max: float, ratio: float) -> int:

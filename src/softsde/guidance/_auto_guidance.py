@@ -1,16 +1,17 @@
 """Guidance by a weaker model."""
 
+from typing import Any
+
 import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from .._types import Condition, Key, Sample, ScalarLike
+from .._types import Condition, Sample
 from ..denoisers import AbstractDenoiser
-from ..processes import Process, same_process
-from ._parts import Interval, as_interval, as_scale, check_denoiser, guide_within
+from ..processes import same_process
+from ._parts import AbstractGuidance, Interval, as_interval, as_scale, check_denoiser
 
 
-class AutoGuidance(AbstractDenoiser):
+class AutoGuidance(AbstractGuidance):
     r"""Guidance by a weaker model: $D = D_0 + w\, (D_1 - D_0)$.
 
     The weaker model makes the same mistakes, only larger ones, so moving away from it
@@ -51,24 +52,7 @@ class AutoGuidance(AbstractDenoiser):
                 "Train `weaker` on `denoiser.process`."
             )
 
-    @property
-    def process(self) -> Process:
-        """The process of both denoisers."""
-        return self.denoiser.process
-
-    def __call__(
-        self,
-        t: ScalarLike,
-        x: Sample,
-        condition: Condition = None,
-        *,
-        key: Key | None = None,
-    ) -> Sample:
-        t = jnp.asarray(t, x.dtype)
-        plain = lambda: self.denoiser(t, x, condition, key=key)
-
-        def guided():
-            weak = self.weaker(t, x, condition, key=key)
-            return weak + self.scale.astype(weak.dtype) * (plain() - weak)
-
-        return guide_within(self.interval, t, guided, plain)
+    def guided(self, t: Array, x: Sample, condition: Condition, key: Any) -> Sample:
+        weak = self.weaker(t, x, condition, key=key)
+        strong = self.denoiser(t, x, condition, key=key)
+        return weak + self.scale.astype(weak.dtype) * (strong - weak)

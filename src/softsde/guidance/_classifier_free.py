@@ -1,17 +1,18 @@
 """Guidance by the same model without its condition."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from .._types import Condition, Key, Sample, ScalarLike
+from .._types import Condition, Sample
 from ..denoisers import AbstractDenoiser, unconditional
-from ..processes import Process
-from ._parts import Interval, as_interval, as_scale, check_denoiser, guide_within
+from ._parts import AbstractGuidance, Interval, as_interval, as_scale, check_denoiser
 
 
-class ClassifierFree(AbstractDenoiser):
+class ClassifierFree(AbstractGuidance):
     r"""Classifier-free guidance: $D = D_\varnothing + w\, (D_c - D_\varnothing)$.
 
     The two denoisers are one, with and without the condition, evaluated as a batch of
@@ -44,28 +45,11 @@ class ClassifierFree(AbstractDenoiser):
         self.denoiser = check_denoiser("ClassifierFree", "denoiser", denoiser)
         self.scale, self.interval = as_scale(scale), as_interval(interval)
 
-    @property
-    def process(self) -> Process:
-        """The process of the denoiser that is guided."""
-        return self.denoiser.process
-
-    def __call__(
-        self,
-        t: ScalarLike,
-        x: Sample,
-        condition: Condition = None,
-        *,
-        key: Key | None = None,
-    ) -> Sample:
-        t = jnp.asarray(t, x.dtype)
+    def guided(self, t: Array, x: Sample, condition: Condition, key: Any) -> Sample:
         plain = lambda c: self.denoiser(t, x, c, key=key)
         if condition is None:
             return plain(None)
-
-        def guided():
-            nothing = unconditional(condition)
-            pair = jax.tree.map(lambda *c: jnp.stack(c), condition, nothing)
-            given, free = jax.vmap(plain)(pair)
-            return free + self.scale.astype(free.dtype) * (given - free)
-
-        return guide_within(self.interval, t, guided, lambda: plain(condition))
+        nothing = unconditional(condition)
+        pair = jax.tree.map(lambda *c: jnp.stack(c), condition, nothing)
+        given, free = jax.vmap(plain)(pair)
+        return free + self.scale.astype(free.dtype) * (given - free)

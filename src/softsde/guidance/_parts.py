@@ -1,14 +1,16 @@
 """What guided denoisers share: checks, and the times at which guidance is on."""
 
-from collections.abc import Callable
+import abc
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from .._types import Sample
+from .._types import Condition, Key, Sample, ScalarLike
 from ..denoisers import AbstractDenoiser
+from ..processes import Process
 
 Interval = tuple[float, float] | None
 
@@ -41,15 +43,35 @@ def as_interval(interval: Interval) -> Interval:
     return float(low), float(high)
 
 
-def guide_within(
-    interval: Interval,
-    t: Array,
-    guided: Callable[[], Sample],
-    plain: Callable[[], Sample],
-) -> Sample:
-    """`guided()` where `t` lies in the interval, `plain()` elsewhere; never both."""
-    if interval is None:
-        return guided()
-    low, high = interval
-    # `where` would evaluate both. A cond stays one under `vmap` if all share `t`.
-    return jax.lax.cond((low <= t) & (t <= high), guided, plain)
+class AbstractGuidance(AbstractDenoiser):
+    """A denoiser that is guided at the times of an interval, and plain at others."""
+
+    denoiser: eqx.AbstractVar[AbstractDenoiser]
+    scale: eqx.AbstractVar[Float[Array, "..."]]
+    interval: eqx.AbstractVar[Interval]
+
+    @abc.abstractmethod
+    def guided(self, t: Array, x: Sample, condition: Condition, key: Any) -> Sample:
+        """The guided prediction at a time of the interval."""
+
+    @property
+    def process(self) -> Process:
+        """The process of the denoiser that is guided."""
+        return self.denoiser.process
+
+    def __call__(
+        self,
+        t: ScalarLike,
+        x: Sample,
+        condition: Condition = None,
+        *,
+        key: Key | None = None,
+    ) -> Sample:
+        t = jnp.asarray(t, x.dtype)
+        guided = lambda: self.guided(t, x, condition, key)
+        if self.interval is None:
+            return guided()
+        low, high = self.interval
+        plain = lambda: self.denoiser(t, x, condition, key=key)
+        # `where` would evaluate both. A cond stays one under `vmap` if all share `t`.
+        return jax.lax.cond((low <= t) & (t <= high), guided, plain)

@@ -34,6 +34,7 @@ from ._times import (
     UniformTimes as UniformTimes,
 )
 from ._times_by_name import draw_times as draw_times
+from ._variational import VariationalWeight as VariationalWeight
 from ._velocity_matching import VelocityMatching as VelocityMatching
 from ._weighted_residual import WeightedResidual as WeightedResidual
 from ._weights import weight_function as weight_function

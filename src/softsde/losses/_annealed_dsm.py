@@ -1,5 +1,6 @@
 """Denoising score matching on discrete noise levels, as NCSN is trained."""
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -14,9 +15,13 @@ class AnnealedDSM(AbstractLoss):
     r"""$\lambda(\sigma)\, \frac1d \lVert s(x_t) + \eta / \sigma \rVert^2$ with
     $\lambda(\sigma) = \sigma^2$, at the levels $\sigma$ of NCSN.
 
-    The factor $\lambda$ brings all levels to one scale. (The published objective sums
-    over the components and halves: it is $d / 2$ times this.) A time stands for a level
-    as in [`softsde.losses.AtNoiseLevels`][]: uniform times are uniform levels.
+    The factor $\lambda$ brings all levels to one scale. A time stands for a level as in
+    [`softsde.losses.AtNoiseLevels`][]: uniform times are uniform levels.
+
+    The published objective sums over the components and halves, $\frac12
+    \lambda(\sigma) \lVert s(x_t) + \eta / \sigma \rVert^2$, which is $d / 2$ times
+    this. That changes no minimum, but learning rates and the norm at which gradients
+    are clipped. `as_printed=True` computes it.
 
     !!! example
 
@@ -34,16 +39,20 @@ class AnnealedDSM(AbstractLoss):
     """
 
     sigmas: Float[Array, " levels"]
+    as_printed: bool = eqx.field(static=True)
 
-    def __init__(self, sigmas):
+    def __init__(self, sigmas, *, as_printed: bool = False):
         """**Arguments:**
 
         - `sigmas`: the levels, such as those of
             [`softsde.schedules.noise_sequence`][].
+        - `as_printed`: the sum over the components and the one half, as published, in
+            place of the mean.
 
         **Raises:** `ValueError` for no levels, or one that is not positive.
         """
         self.sigmas = as_levels("AnnealedDSM", sigmas)
+        self.as_printed = as_printed
 
     def __call__(
         self,
@@ -59,6 +68,7 @@ class AnnealedDSM(AbstractLoss):
         time = time_of_level("AnnealedDSM", self.sigmas, denoiser.process, t)
         # s + eta / sigma = C (x0_hat - x0) / sigma^2, so sigma^2 times its square is
         # Soft Score Matching at 1 / sigma^2.
-        return SoftScoreMatching("inverse_variance")(
+        value = SoftScoreMatching("inverse_variance")(
             denoiser, x0, time, condition, key=key
         )
+        return 0.5 * x0.size * value if self.as_printed else value

@@ -71,8 +71,7 @@ class AbstractScoreLoss(AbstractLoss):
         if isinstance(denoiser, Denoiser):
             # The parametrisation may add `x`, which has a derivative of its own.
             def network(x: Sample) -> Sample:
-                shown = denoiser.parametrisation.network_input(process, t, x)
-                return denoiser.network(*shown, condition, key=dropout_key)
+                return denoiser.network_output(t, x, condition, key=dropout_key)
 
             require_differentiable(owner, "the network", network, x_t)
 

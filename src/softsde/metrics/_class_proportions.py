@@ -13,19 +13,25 @@ class ClassProportions(NamedTuple):
     """How often each class occurs, and how far that is from the reference.
 
     - `counts`, `proportions`: one entry a class.
+    - `low`, `high`: ends of the 95 % interval of each proportion (Wilson, 1927).
     - `entropy`: of the proportions, in nats; `exp(entropy)` is the effective number of
         classes.
     - `total_variation`: half the sum of absolute differences from the reference, in
         `[0, 1]`: the fraction of samples that would have to change class.
-    - `expected_total_variation`: what so many *fair* draws from the reference would
+    - `expected_total_variation`: what as many *fair* draws from the reference would
         show on average; a total variation near it says "no difference seen".
+    - `p_value`: of Pearson's chi-squared test: the probability of such a difference, or
+        a larger one, if the draws are fair. Good if each class expects 5 or more.
     """
 
     counts: Int[np.ndarray, " classes"]
     proportions: Float[np.ndarray, " classes"]
+    low: Float[np.ndarray, " classes"]
+    high: Float[np.ndarray, " classes"]
     entropy: float
     total_variation: float
     expected_total_variation: float
+    p_value: float
 
 
 def class_proportions(
@@ -39,6 +45,10 @@ def class_proportions(
     $$H = -\sum_c p_c \log p_c, \qquad \mathrm{TV} = \tfrac12 \sum_c |p_c - r_c|,
     \qquad \mathbb E\, \mathrm{TV} \approx \tfrac12 \sum_c
     \sqrt{2 r_c (1 - r_c) / (\pi n)}.$$
+
+    The interval of a proportion $p$ is, with $z = 1.96$,
+    $$\frac{1}{1 + z^2/n} \Big( p + \frac{z^2}{2n} \pm z \sqrt{\frac{p (1 - p)}{n} +
+    \frac{z^2}{4 n^2}} \Big).$$
 
     **Arguments:**
 
@@ -92,15 +102,46 @@ def class_proportions(
     proportions = counts / num
     seen = proportions[proportions > 0]
     r = _reference(reference, num_classes)
+    low, high = _wilson(proportions, num)
     return ClassProportions(
         counts=counts,
         proportions=proportions,
+        low=low,
+        high=high,
         entropy=float(-np.sum(seen * np.log(seen))),
         total_variation=float(np.abs(proportions - r).sum() / 2),
         expected_total_variation=float(
             np.sqrt(2 * r * (1 - r) / (np.pi * num)).sum() / 2
         ),
+        p_value=_p_value(counts, r),
     )
+
+
+def _wilson(
+    p: Float[np.ndarray, " classes"], num: int
+) -> tuple[Float[np.ndarray, " classes"], Float[np.ndarray, " classes"]]:
+    z = 1.959963984540054  # the 0.975 quantile of a normal variable
+    centre = p + z**2 / (2 * num)
+    half = z * np.sqrt(p * (1 - p) / num + z**2 / (4 * num**2))
+    scale = 1 + z**2 / num
+    return np.clip((centre - half) / scale, 0, 1), np.clip(
+        (centre + half) / scale, 0, 1
+    )
+
+
+def _p_value(
+    counts: Int[np.ndarray, " classes"], reference: Float[np.ndarray, " classes"]
+) -> float:
+    from scipy.special import chdtrc
+
+    # A class that the reference does not have: one draw of it is proof enough.
+    possible = reference > 0
+    if counts[~possible].any():
+        return 0.0
+    expected = counts.sum() * reference[possible]
+    squared = np.sum((counts[possible] - expected) ** 2 / expected)
+    degrees = np.count_nonzero(possible) - 1
+    return float(chdtrc(degrees, squared)) if degrees else 1.0
 
 
 def _reference(

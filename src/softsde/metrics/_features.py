@@ -1,93 +1,47 @@
-"""Features of many images: one compiled program, all devices, any number of images."""
+"""A feature space: a function of images with all that names it."""
 
-from typing import Protocol, runtime_checkable
+import abc
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Shaped
-
-from ._arrays import AnyArray, check_positive_int
+from jaxtyping import Array, Float
 
 
-@runtime_checkable
-class FeatureExtractor(Protocol):
-    """Any function of one image, such as `classifier.features` or `classifier`.
+class AbstractFeatures(eqx.Module):
+    """A function from images to vectors, together with all that identifies it.
 
-    It sees a single image `(height, width, channels)` with entries in `[0, 1]` and
-    gives a vector. It must be pure JAX; an Equinox module or a bound method of one is
-    best, since its weights are then arguments of the compiled program, not constants
-    in it.
+    A distance between features means nothing without the features. So every result
+    carries the fields below, and two results compare only if these are equal.
+
+    - `name`: what the features are, in words: `"InceptionV3, pooled"`.
+    - `hash`: hexadecimal SHA-256 of the present weights, or of the file that they come
+        from. An empty string says that the weights cannot be seen; results with such
+        features compare with nothing.
+    - `resize`: what is done to an image before the network sees it, in words, such as
+        `"8 bits, then TF1 bilinear to 299x299"`; `"none"` for nothing.
+    - `value_range`: smallest and largest entry that an image may have. Images outside
+        are refused.
+    - `size`: `(height, width, channels)` of the images that are accepted, with `None`
+        for an axis of any length.
+    - `published`: names that the literature has for distances in exactly these
+        features: `("FID", "KID", "IS")`, `("FD-DINOv2",)`, `("CMMD",)`. Empty unless
+        the weights are the published ones, by their checksum, *and* the images are
+        resized as published. Only these names are ever printed.
+
+    A subclass writes `__call__`, which maps a batch of images to a batch of vectors. It
+    must be pure JAX, and treat each image by itself: the last batch is filled up with
+    images whose features are dropped. Weights are fields, not globals, so that they are
+    arguments of the compiled program.
     """
 
+    name: eqx.AbstractVar[str]
+    hash: eqx.AbstractVar[str]
+    resize: eqx.AbstractVar[str]
+    value_range: eqx.AbstractVar[tuple[float, float]]
+    size: eqx.AbstractVar[tuple[int | None, int | None, int | None]]
+    published: eqx.AbstractVar[tuple[str, ...]]
+
+    @abc.abstractmethod
     def __call__(
-        self, x: Float[Array, "height width channels"], /
-    ) -> Float[Array, " dim"]: ...
-
-
-def extract_features(
-    fn: FeatureExtractor,
-    images: Shaped[AnyArray, "num ..."],
-    batch_size: int = 256,
-) -> Float[np.ndarray, "num dim"]:
-    """`fn` of every image, batched, compiled once, and sharded over the local devices.
-
-    The last batch is filled up with zeros whose features are dropped, so that every
-    batch has the same shape and no image's features depend on how many others there
-    are. Images go to the devices a batch at a time: `images` may be a memory map.
-
-    **Arguments:**
-
-    - `fn`: a function of one image that gives a vector.
-    - `images`: floating-point, `(num, height, width, channels)`, entries in `[0, 1]`.
-    - `batch_size`: rounded up to a multiple of the number of local devices.
-
-    **Returns:**
-
-    A NumPy array `(num, dim)`.
-
-    **Raises:** `TypeError` for integer images, `ValueError` if there are no images or
-    `fn` does not give a vector.
-
-    ```python
-    features = ss.metrics.extract_features(classifier.features, samples)
-    logits = ss.metrics.extract_features(classifier, samples)
-    ```
-    """
-    check_positive_int("batch_size", batch_size)
-    if not jnp.issubdtype(images.dtype, jnp.floating):
-        raise TypeError(
-            f"`images` has dtype {images.dtype}, but floats in [0, 1] are expected."
-            " For bytes, pass `images.astype(np.float32) / 255`."
-        )
-    if len(images) == 0:
-        raise ValueError("`images` is empty: there is nothing to extract features of.")
-    devices = jax.local_devices()
-    batch_size = -(-batch_size // len(devices)) * len(devices)
-    mesh = Mesh(np.array(devices), ("data",))
-    split = NamedSharding(mesh, PartitionSpec("data"))
-    # The weights may sit on one device, or on a training mesh.
-    everywhere = NamedSharding(mesh, PartitionSpec())
-    weights, rest = eqx.partition(fn, eqx.is_array)
-    fn = eqx.combine(jax.device_put(weights, everywhere), rest)
-
-    features = []
-    for start in range(0, len(images), batch_size):
-        batch = np.asarray(images[start : start + batch_size])
-        missing = batch_size - len(batch)
-        batch = np.pad(batch, [(0, missing)] + [(0, 0)] * (batch.ndim - 1))
-        out = _apply(fn, jax.device_put(batch, split))
-        if out.ndim != 2:
-            raise ValueError(
-                f"`fn` gave an array of shape {out.shape[1:]} for an image, but a"
-                " vector is expected. Pool or ravel it."
-            )
-        features.append(np.asarray(out)[: batch_size - missing])
-    return np.concatenate(features)
-
-
-@eqx.filter_jit
-def _apply(fn, batch):
-    return jax.vmap(fn)(batch)
+        self, images: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch features"]:
+        """Features of a batch of images."""

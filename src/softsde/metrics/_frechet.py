@@ -1,11 +1,14 @@
 """The Frechet distance: Wasserstein-2 between Gaussians fitted to two feature sets."""
 
-import dataclasses
+import itertools
+import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
 from ._arrays import AnyArray, as_features, check_comparable, check_finite
+from ._estimate import Estimate
 from ._moments import FeatureMoments
 
 
@@ -20,8 +23,9 @@ def frechet_distance(
 
     It is the *squared* Wasserstein-2 distance of the fitted Gaussians, as is custom.
     Its value means something in one feature space only, so never quote it without
-    naming the space; `frechet_report` does so. With the pool features of the Inception
-    network, and with no others, it is the FID of Heusel et al. (2017).
+    naming the space; [`softsde.metrics.measure_frechet`][] does so. With the pool
+    features of the Inception network, and with no others, it is the FID of Heusel et
+    al. (2017).
 
     The estimate is biased upwards: two samples of the *same* distribution are at a
     positive distance of order `1 / num`. `frechet_bias` says how large. Compare models
@@ -30,18 +34,16 @@ def frechet_distance(
     **Arguments:**
 
     - `features_a`, `features_b`: one row a sample. With no more rows than features the
-        covariances are rank-deficient, which is allowed but makes the bias large.
+        covariances are rank-deficient: a warning says how large the bias is.
 
     **Returns:**
 
     A non-negative float.
 
     **Raises:** `ValueError` for fewer than two rows, entries that are not finite, or
-    rows of different lengths.
+    rows of different lengths. Warns (`UserWarning`) of no more rows than features.
 
     ```python
-    features = ss.metrics.extract_features(classifier.features, samples)
-    reference = ss.metrics.extract_features(classifier.features, test_images)
     ss.metrics.frechet_distance(features, reference)
     ```
     """
@@ -50,6 +52,9 @@ def frechet_distance(
     check_comparable("features_a", features_a, "features_b", features_b)
     a = FeatureMoments.of(features_a)
     b = FeatureMoments.of(features_b)
+    larger = a if a.count > b.count else b
+    warn_of_few("features_a", a.count, len(a.mean), larger, b.count)
+    warn_of_few("features_b", b.count, len(b.mean), larger, a.count)
     return frechet_distance_from_moments(a.mean, a.covariance, b.mean, b.covariance)
 
 
@@ -81,13 +86,7 @@ def frechet_distance_from_moments(
             f"`mean_a` has {len(mean_a)} features and `mean_b` has {len(mean_b)}: they"
             " must come from one feature space."
         )
-    # With Sigma = R^T R, tr (Sigma_a Sigma_b)^{1/2} is the nuclear norm of R_a R_b^T.
-    # Singular values are found to rounding error; so would be the eigenvalues of the
-    # product, but half of those digits are lost when their square root is taken.
-    cross = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
-    shift = np.sum((mean_a - mean_b) ** 2)
-    squared = shift + np.sum(root_a**2) + np.sum(root_b**2) - 2 * cross
-    return max(float(squared), 0.0)
+    return _distance(mean_a, root_a, mean_b, root_b)
 
 
 def frechet_bias(
@@ -101,7 +100,7 @@ def frechet_bias(
     for Gaussian features with covariance eigenvalues $\lambda$: the variance of the
     two means, and the second-order term of the Bures distance averaged over Wishart
     noise. It is the leading order in `1 / num`, good when both sizes are many times the
-    number of features. A figure close to it says "no difference seen".
+    number of features. A distance close to it says "no difference seen".
 
     **Arguments:**
 
@@ -123,63 +122,122 @@ def frechet_bias(
     return float((1 / num_a + 1 / num_b) * (eigenvalues.sum() + spread / 2))
 
 
-@dataclasses.dataclass(frozen=True)
-class FrechetReport:
-    """A Frechet distance with all that must be said for it to mean anything."""
+def frechet_limit(
+    a: Sequence[FeatureMoments], b: FeatureMoments | Sequence[FeatureMoments]
+) -> Estimate:
+    r"""The Frechet distance in the limit of many samples, with an error bar.
 
-    distance: float
-    bias: float
-    space: str
-    dim: int
-    num_a: int
-    num_b: int
+    The distance of finite samples is biased upwards by about $c / n$. It is computed
+    once more without each of $B$ disjoint blocks, which are samples of the size
+    $n (1 - 1/B)$, and extrapolated linearly in $1 / n$ to zero, as in the
+    $\mathrm{FID}_\infty$ of Chong and Forsyth (2020). With two sizes this is the
+    jackknife:
 
-    def __str__(self) -> str:
-        # The name FID belongs to one feature space.
-        name = "FID" if "inception" in self.space.lower() else "Frechet distance"
-        return (
-            f"{name} {self.distance:.4g} in the space of {self.space} ({self.dim}"
-            f" features; {self.num_a:,} against {self.num_b:,} samples; equal"
-            f" distributions would give about {self.bias:.2g})"
-        )
+    $$d^2_\infty = B d^2 - (B - 1)\, \overline{d^2_{-i}}, \qquad
+    \mathrm{SE}^2 = \frac{B - 1}{B} \sum_i (d^2_{-i} - \overline{d^2_{-i}})^2.$$
 
-
-def frechet_report(
-    a: FeatureMoments, b: FeatureMoments, *, space: str
-) -> FrechetReport:
-    """The Frechet distance together with its feature space, sizes and bias.
+    What is left of the bias is of order $1 / n^2$: it is small once there are ten times
+    as many samples as features. The estimate of a distance near zero may be negative.
 
     **Arguments:**
 
-    - `a`: moments of the samples' features.
-    - `b`: moments of the reference's features; the bias is computed for these.
-    - `space`: what the features are, such as `"the Fashion-MNIST classifier"`.
+    - `a`: moments of disjoint random blocks of about equal size, at least 3.
+    - `b`: blocks as well, if the reference is a sample like `a`. Moments, if the
+        reference is taken as it is: the distance to this very set, as in the
+        literature, or to a distribution that is known.
 
     **Returns:**
 
-    A `FrechetReport`; `str(...)` is a sentence ready to be quoted.
+    The [`softsde.metrics.Estimate`][], with as many degrees of freedom as there are
+    blocks of `a`, less one.
+
+    **Raises:** `ValueError` for fewer than 3 blocks, or blocks that are so few that a
+    rest has less than two rows.
 
     ```python
-    a = ss.metrics.FeatureMoments.of(features)
+    blocks = [ss.metrics.FeatureMoments.of(part) for part in np.split(features, 8)]
     b = ss.metrics.FeatureMoments.of(reference)
-    print(ss.metrics.frechet_report(a, b, space="the Fashion-MNIST classifier"))
+    ss.metrics.frechet_limit(blocks, b).interval
     ```
     """
-    if not space.strip():
+    value, correction_a, variance_a = _jackknife(a, b)
+    if isinstance(b, FeatureMoments):
+        return Estimate(value - correction_a, variance_a**0.5, len(a) - 1)
+    _, correction_b, variance_b = _jackknife(b, FeatureMoments.total(a))
+    variance = variance_a + variance_b
+    # Welch and Satterthwaite: the degrees of freedom of a sum of two variances.
+    pieces = variance_a**2 / (len(a) - 1) + variance_b**2 / (len(b) - 1)
+    degrees = variance**2 / pieces if pieces > 0 else float(len(a) - 1)
+    return Estimate(value - correction_a - correction_b, variance**0.5, degrees)
+
+
+def frechet_error(a: Sequence[FeatureMoments], b: FeatureMoments) -> Estimate:
+    """The Frechet distance of all of `a` to `b`, bias included, with an error bar.
+
+    **Arguments:** those of [`softsde.metrics.frechet_limit`][].
+
+    **Returns:**
+
+    The [`softsde.metrics.Estimate`][] of the expected distance of so many samples.
+    """
+    value, _, variance = _jackknife(a, b)
+    return Estimate(value, variance**0.5, len(a) - 1)
+
+
+def _jackknife(
+    a: Sequence[FeatureMoments], b: FeatureMoments | Sequence[FeatureMoments]
+) -> tuple[float, float, float]:
+    """The distance, the bias that the samples in `a` give it, and their variance."""
+    if len(a) < 3:
         raise ValueError(
-            "`space` is empty: say which features these are, for instance"
-            " 'the Fashion-MNIST classifier'."
+            f"`a` has {len(a)} blocks, but an error bar needs at least 3. Ten are a"
+            " good choice."
         )
-    check_comparable("a", a.scatter, "b", b.scatter)
-    return FrechetReport(
-        distance=frechet_distance_from_moments(
-            a.mean, a.covariance, b.mean, b.covariance
-        ),
-        bias=frechet_bias(b.covariance, a.count, b.count),
-        space=space,
-        dim=len(b.mean),
-        num_a=a.count,
-        num_b=b.count,
+    whole = b if isinstance(b, FeatureMoments) else FeatureMoments.total(b)
+    root_b = _root("b", whole.covariance, whole.mean)
+    distance = lambda m: _distance(
+        m.mean, _root("a", m.covariance, m.mean), whole.mean, root_b
+    )
+    # Sums from both ends, as a difference of sums would lose digits.
+    before = list(itertools.accumulate(a))
+    after = list(itertools.accumulate(reversed(a)))[::-1]
+    rests = [after[1], *(x + y for x, y in zip(before, after[2:], strict=False))]
+    rests.append(before[-2])
+    without = np.array([distance(rest) for rest in rests])
+    value, num = distance(before[-1]), len(a)
+    bias = (num - 1) * (without.mean() - value)
+    variance = (num - 1) / num * np.sum((without - without.mean()) ** 2)
+    return value, float(bias), float(variance)
+
+
+def _distance(
+    mean_a: Float[np.ndarray, " dim"],
+    root_a: Float[np.ndarray, "rank_a dim"],
+    mean_b: Float[np.ndarray, " dim"],
+    root_b: Float[np.ndarray, "rank_b dim"],
+) -> float:
+    # With Sigma = R^T R, tr (Sigma_a Sigma_b)^{1/2} is the nuclear norm of R_a R_b^T.
+    # Singular values are found to rounding error; so would be the eigenvalues of the
+    # product, but half of those digits are lost when their square root is taken.
+    cross = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
+    shift = np.sum((mean_a - mean_b) ** 2)
+    squared = shift + np.sum(root_a**2) + np.sum(root_b**2) - 2 * cross
+    return max(float(squared), 0.0)
+
+
+def warn_of_few(
+    name: str, num: int, dim: int, reference: FeatureMoments, other: int
+) -> None:
+    """Warns of a singular covariance, and says how large the bias is."""
+    if num > dim:
+        return
+    bias = frechet_bias(reference.covariance, num, other)
+    warnings.warn(
+        f"`{name}` has {num:,} rows of {dim:,} features: the covariance is singular,"
+        " and the Frechet distance is biased upwards. Two samples of one distribution"
+        f" would be at a distance of about {bias:.3g}. Draw more samples than features,"
+        " better ten times as many; or use `kernel_distance`, which has no bias.",
+        stacklevel=3,
     )
 
 

@@ -1,6 +1,7 @@
 """Mean and covariance of features that arrive batch by batch."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -26,6 +27,7 @@ class FeatureMoments:
     for batch in loader:
         features = ss.metrics.extract_features(classifier.features, batch["image"])
         moments = moments.update(features)
+    moments = moments.across_processes()
     ```
     """
 
@@ -59,6 +61,40 @@ class FeatureMoments:
     def update(self, features: Shaped[AnyArray, "num dim"]) -> "FeatureMoments":
         """These moments with the rows of `features` counted in."""
         return self + FeatureMoments.of(features)
+
+    @classmethod
+    def total(cls, parts: Sequence["FeatureMoments"]) -> "FeatureMoments":
+        """The moments of the union of disjoint sets, of which there is at least one."""
+        whole = parts[0]
+        for part in parts[1:]:
+            whole = whole + part
+        return whole
+
+    def across_processes(self) -> "FeatureMoments":
+        """The moments of the features of all processes, the same on each of them.
+
+        Every process calls this, with the moments of its own share of the features.
+        Without `jax.distributed` it returns the moments themselves.
+        """
+        import jax
+        from jax.experimental import multihost_utils
+
+        if jax.process_count() == 1:
+            return self
+        dim = len(self.mean)
+        numbers = np.concatenate([[self.count], self.mean, self.scatter.ravel()])
+        # As 32-bit words: JAX would make float32 of float64, and lose half the digits.
+        words = np.ascontiguousarray(numbers, np.float64).view(np.uint32)
+        gathered = np.asarray(multihost_utils.process_allgather(words))
+        parts = np.ascontiguousarray(gathered).view(np.float64)
+        return FeatureMoments.total(
+            [
+                FeatureMoments(
+                    int(part[0]), part[1 : dim + 1], part[dim + 1 :].reshape(dim, dim)
+                )
+                for part in parts
+            ]
+        )
 
     @property
     def covariance(self) -> Float[np.ndarray, "dim dim"]:

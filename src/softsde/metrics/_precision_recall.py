@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Shaped
 
 from ._arrays import AnyArray, as_features, check_comparable, check_positive_int
-from ._nearest_neighbours import nearest_neighbours
 from ._pairwise import blocks, squared_distances
+from ._radii import squared_radii
 
 
 class PrecisionRecall(NamedTuple):
@@ -56,8 +56,8 @@ def precision_recall(
     samples = as_features("samples", samples, at_least=k + 1)
     data = as_features("data", data, at_least=k + 1)
     check_comparable("samples", samples, "data", data)
-    sample_radii = _squared_radii(samples, k, chunk)
-    data_radii = _squared_radii(data, k, chunk)
+    sample_radii = squared_radii(samples, k, chunk)
+    data_radii = squared_radii(data, k, chunk)
     plausible = np.zeros(len(samples), bool)
     covered = np.zeros(len(data), bool)
     for rows, sample_block in blocks(samples, chunk):
@@ -66,19 +66,3 @@ def precision_recall(
             plausible[rows] |= (squared <= data_radii[columns]).any(axis=1)
             covered[columns] |= (squared.T <= sample_radii[rows]).any(axis=1)
     return PrecisionRecall(float(plausible.mean()), float(covered.mean()))
-
-
-def _squared_radii(members: np.ndarray, k: int, chunk: int) -> np.ndarray:
-    """Squared distances to the `k`-th fellow member, rounded up.
-
-    The k + 1 nearest include the member itself, at distance zero, so the last of them
-    is the k-th other, whether or not some others coincide with it. Rounding up, by the
-    error of `squared_distances`, keeps a point that repeats a member inside also where
-    k others coincide with it and the radius is zero.
-    """
-    _, distances = nearest_neighbours(members, members, k=k + 1, chunk=chunk)
-    norms = np.concatenate(
-        [np.einsum("ij,ij->i", block, block) for _, block in blocks(members, chunk)]
-    )
-    rounding = 4 * members.shape[1] * np.finfo(np.float64).eps
-    return distances[:, -1] ** 2 + rounding * norms

@@ -11,4 +11,11 @@ from ._layers import (
 )
 from ._mlp import MLP as MLP, MLPBlock as MLPBlock
 from ._patch import patchify as patchify, unpatchify as unpatchify
+from ._sees import (
+    AbstractSees as AbstractSees,
+    SeesLevel as SeesLevel,
+    SeesLogSigma as SeesLogSigma,
+    SeesSigma as SeesSigma,
+    SeesTime as SeesTime,
+)
 from ._unet import ResidualBlock as ResidualBlock, UNet as UNet

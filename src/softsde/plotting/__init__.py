@@ -15,3 +15,4 @@ from ._levels import plot_levels as plot_levels
 from ._metrics import plot_metrics as plot_metrics
 from ._neighbours import plot_neighbours as plot_neighbours
 from ._png import save_grid as save_grid, save_png as save_png
+from ._spread import plot_spread as plot_spread

@@ -18,6 +18,7 @@ from ._constructors import (
     ve as ve,
     vp as vp,
 )
-from ._masking import soft_mask as soft_mask
+from ._ddpm import ddpm as ddpm
+from ._masking import hard_mask as hard_mask, soft_mask as soft_mask
 from ._process import Process as Process
 from ._same import same_process as same_process

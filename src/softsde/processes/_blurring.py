@@ -24,6 +24,7 @@ def soft_blur(
     sigma_min: float = 0.01,
     sigma_max: float = 0.1,
     noise_fraction: float = 0.2,
+    blur_start: float | None = None,
     half_size: int | None = None,
     padding: str = "zero",
 ) -> Process:
@@ -41,8 +42,14 @@ def soft_blur(
     - `max_blur`: last standard deviation of that default; 18 up to 32 pixels and 23
         above, which are for images of 32 and of 64.
     - `sigma_min`, `sigma_max`, `noise_fraction`: the noise.
+    - `blur_start`: the time at which the blur of that default begins, in [0, 1); when
+        the noise has grown, unless told otherwise. The paper's ablation of blur and
+        noise together is `noise_fraction=1.0, blur_start=0.0`.
     - `half_size`, `padding`: of [`softsde.corruptions.GaussianBlur`][]; half size 32 up
         to 32 pixels and 80 above, and zeros outside, unless told otherwise.
+
+    **Raises:** `ValueError` for a blur that begins outside [0, 1), or what its parts
+    refuse.
 
     ??? cite "Reference"
 
@@ -55,7 +62,13 @@ def soft_blur(
             max_blur = 18.0 if max(shape[:2]) <= 32 else 23.0
         # Below 0.3 pixels the kernel is a point: no time is spent there.
         curve = np.concatenate([[0.01], np.geomspace(0.3, max_blur, 31)])
-        levels = PiecewiseLinear(np.linspace(noise_fraction, 1.0, 32), curve)
+        start = noise_fraction if blur_start is None else blur_start
+        if not 0 <= start < 1:
+            raise ValueError(
+                f"`soft_blur` got a blur that begins at {start}; expected a time in "
+                "[0, 1). With noise that grows throughout, give `blur_start=0.0`."
+            )
+        levels = PiecewiseLinear(np.linspace(start, 1.0, 32), curve)
     return Process(blur, levels, TwoPhase(sigma_min, sigma_max, noise_fraction))
 
 

@@ -2,6 +2,7 @@
 
 from ._empirical_prior import EmpiricalPrior as EmpiricalPrior
 from ._exact_prior import ExactPrior as ExactPrior
+from ._flat_colour_prior import FlatColourPrior as FlatColourPrior
 from ._gaussian_prior import GaussianPrior as GaussianPrior
 from ._prior import AbstractPrior as AbstractPrior, check_prior as check_prior
 from ._sample import Samples as Samples, sample as sample

@@ -97,6 +97,17 @@ class Components(NamedTuple):
     time: float
 
 
+def check_time(owner: str, process: Process, time: float | None) -> float:
+    """The time at which sampling will start, by default the last of the process."""
+    time = process.t1 if time is None else float(time)
+    if not process.t0 <= time <= process.t1:
+        raise ValueError(
+            f"`{owner}` got `time={time}`, outside the process's [{process.t0}, "
+            f"{process.t1}]."
+        )
+    return time
+
+
 def components(
     owner: str,
     process: Process,
@@ -109,12 +120,7 @@ def components(
     if len(data) < 2:
         raise ValueError(f"`{owner}` needs at least two samples, got {len(data)}.")
     check_samples(owner, data)
-    time = process.t1 if time is None else float(time)
-    if not process.t0 <= time <= process.t1:
-        raise ValueError(
-            f"`{owner}` got `time={time}`, outside the process's [{process.t0}, "
-            f"{process.t1}]."
-        )
+    time = check_time(owner, process, time)
     clean = jnp.asarray(evenly_spaced(data, max_samples))
     corrupt = eqx.filter_jit(jax.vmap(lambda x: process.apply(time, x)))
     ended = np.asarray(corrupt(clean), np.float64)

@@ -12,6 +12,10 @@ from ._bounded_cosine_vp import (
 from ._constant import Constant as Constant
 from ._cosine import Cosine as Cosine
 from ._cosine_vp import CosineVP as CosineVP, CosineVPSignal as CosineVPSignal
+from ._discrete_vp import (
+    DiscreteVP as DiscreteVP,
+    DiscreteVPSignal as DiscreteVPSignal,
+)
 from ._edm import EDM as EDM
 from ._geometric import Geometric as Geometric
 from ._io import (

@@ -10,6 +10,7 @@ from ._bounded_cosine_vp import BoundedCosineVP, BoundedCosineVPSignal
 from ._constant import Constant
 from ._cosine import Cosine
 from ._cosine_vp import CosineVP, CosineVPSignal
+from ._discrete_vp import DiscreteVP, DiscreteVPSignal
 from ._edm import EDM
 from ._geometric import Geometric
 from ._linear import Linear
@@ -29,6 +30,8 @@ _SCHEDULES: dict[str, type[AbstractSchedule]] = {
         Cosine,
         CosineVP,
         CosineVPSignal,
+        DiscreteVP,
+        DiscreteVPSignal,
         EDM,
         Geometric,
         Linear,

@@ -34,6 +34,12 @@ class DDIM(AbstractSolver):
         standard deviation in the units of the data. It injects also while `sigma`
         rests, and the same amount in every step, so more steps inject more noise.
 
+    With `large=True` the fresh noise of `eta` has the standard deviation $\eta\,
+    \sigma_t \sqrt{1 - \rho^2}$ instead, that of a step of the forward chain, while the
+    old noise is kept as before: the $\hat\sigma$ of Song et al., and at $\eta = 1$
+    DDPM with its larger variance. The variances add up to more than $\sigma_{t'}^2$;
+    the limit in short steps is the same.
+
     It follows no clock. To follow one, use
     [`softsde.Multistep`][softsde.solvers.Multistep] with `order=1`.
 
@@ -54,17 +60,22 @@ class DDIM(AbstractSolver):
 
     eta: float
     k: float | None
+    large: bool
 
     evaluations_per_step: ClassVar[int] = 1
 
-    def __init__(self, eta: float = 0.0, *, k: float | None = None):
+    def __init__(
+        self, eta: float = 0.0, *, k: float | None = None, large: bool = False
+    ):
         r"""**Arguments:**
 
         - `eta`: how much of the noise is drawn anew, relative to ancestral sampling;
             from 0 to 1.
         - `k`: instead, the standard deviation of the fresh noise, at least 0.
+        - `large`: with `eta`, the larger of DDPM's two variances.
 
-        **Raises:** `ValueError` for a number out of its range, or both at once.
+        **Raises:** `ValueError` for a number out of its range, both at once, or
+        `large` without an `eta`.
         """
         if not 0 <= eta <= 1:
             raise ValueError(
@@ -78,8 +89,14 @@ class DDIM(AbstractSolver):
                     f"`DDIM` got `eta={eta}` and `k={k}`: both say how much noise is "
                     "drawn. Give one of them."
                 )
+        if large and eta == 0:
+            raise ValueError(
+                "`DDIM` got `large=True` without noise to enlarge: it goes with `eta` "
+                "> 0, as in `DDIM(eta=1.0, large=True)`."
+            )
         self.eta = eta
         self.k = k
+        self.large = large
 
     @property
     def noise(self) -> Noise:
@@ -106,19 +123,28 @@ class DDIM(AbstractSolver):
         kept = (ratio * jnp.sqrt(1 - fresh)).astype(x.dtype)
         x_next = process.apply(t_next, x0_hat) + kept * residual
         if self.noise == "own":
-            std = process.sigma(t_next) * jnp.sqrt(fresh)
+            # eta sigma' sqrt(1 - rho^2); of a step of the forward chain, with sigma.
+            std = process.sigma(t if self.large else t_next) * jnp.sqrt(fresh)
             x_next = x_next + std.astype(x.dtype) * step.fresh()
         return finish(x, x_next)
 
     def _share(self, step: Step, ratio: Scalar) -> Scalar:
-        process, t, t_next = step.process, step.t, step.t_next
+        process, t_next = step.process, step.t_next
         if process.is_noiseless:
             # Nothing to draw anew: all of the residual is kept.
             return jnp.zeros_like(ratio)
         if self.k is not None:
             sigma = process.sigma(t_next)
             return jnp.minimum(self.k / sigma, 1) ** 2 if self.k else 0 * sigma
-        if self.eta and process.is_scaling:
-            # Song et al., Eq. 16, whose noise is relative to the signal.
-            ratio = ratio * process.signal(t) / process.signal(t_next)
-        return self.eta**2 * (1 - ratio) * (1 + ratio)
+        if not self.eta:
+            return 0 * ratio
+        rho = self._rho(step, ratio)
+        return self.eta**2 * (1 - rho) * (1 + rho)
+
+    def _rho(self, step: Step, ratio: Scalar) -> Scalar:
+        """The ratio of noises; for a scaling (Song et al., Eq. 16) that of noises
+        relative to the signal."""
+        process, t, t_next = step.process, step.t, step.t_next
+        if not process.is_scaling:
+            return ratio
+        return ratio * process.signal(t) / process.signal(t_next)

@@ -78,15 +78,19 @@ def fresh_starts(
     start: ScalarLike,
     end: ScalarLike,
 ) -> Int[Array, ""] | int:
-    """Evaluations after kinks, which a method "first same as last" saves elsewhere.
+    """Extra evaluations of a "first same as last" method: one after each kink.
+
+    Such a method reuses the last evaluation of a step in the next step. After a kink it
+    evaluates again.
 
     **Arguments:**
 
     - `solver`: any solver.
     - `kinks`: times at which steps end because a schedule has a kink there.
-    - `start`, `end`: of the solve, `start` < `end`; kinks outside do not count.
+    - `start`, `end`: first and last time of the solve, `start` < `end`; kinks outside
+        do not count.
 
-    **Returns:** how many there are beside those of `count_evaluations`.
+    **Returns:** the number of evaluations to add to that of `count_evaluations`.
     """
     explicit = isinstance(solver, diffrax.AbstractERK)
     if not (explicit and isinstance(solver.tableau, diffrax.ButcherTableau)):

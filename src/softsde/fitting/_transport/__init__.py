@@ -1,5 +1,6 @@
 """Level schedules by optimal transport."""
 
+from ._appendix_c import appendix_c_schedule as appendix_c_schedule
 from ._brenier import (
     Brenier as Brenier,
     coupling_distances as coupling_distances,
@@ -12,3 +13,4 @@ from ._metric import (
 from ._result import TransportSchedule as TransportSchedule
 from ._schedule import transport_schedule as transport_schedule
 from ._sinkhorn import Sinkhorn as Sinkhorn
+from ._unpaired import UnpairedSinkhorn as UnpairedSinkhorn

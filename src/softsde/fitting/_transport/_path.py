@@ -7,6 +7,9 @@ that is unknown, or may not be used, is infinite.
 import numpy as np
 from jaxtyping import Float
 
+# How many neighbouring values of epsilon are tried where a number of nodes is passed.
+_NEIGHBOURS = 64
+
 Distances = Float[np.ndarray, "candidates candidates"]
 
 
@@ -61,8 +64,8 @@ def path_within(
 def even_path(distances: np.ndarray, num_points: int) -> tuple[int, ...]:
     """The path of `num_points` nodes, first to last, with the shortest longest step.
 
-    Among those, the one of least total length. It is the paper's shortest path in the
-    graph of edges up to epsilon, at the smallest epsilon that leaves such a path.
+    Among those, the one of least total length. The paper takes the shortest path of
+    any number of nodes, and tunes epsilon: see `tuned_path`.
     """
     epsilon = smallest_epsilon(distances, num_points)
     return path_within(distances, num_points, epsilon)
@@ -87,6 +90,41 @@ def shortest_path(distances: Distances, epsilon: float) -> tuple[int, ...]:
     while path[-1] != 0:
         path.append(int(previous[path[-1]]))
     return tuple(reversed(path))
+
+
+def tuned_path(distances: Distances, num_points: int) -> tuple[tuple[int, ...], float]:
+    """The shortest path that has `num_points` nodes, and the epsilon that leaves it.
+
+    A larger epsilon allows longer edges, and the shortest path then has fewer nodes, as
+    far as distances obey the triangle inequality. So epsilon is bisected over the
+    distances that there are. Estimates need not obey it: around the place where the
+    number is passed the neighbours are tried as well. If none leaves a path of just so
+    many nodes, the nearest number is taken.
+    """
+    forward = _forward(distances)
+    smallest = smallest_epsilon(distances, None)
+    values = np.unique(forward[np.isfinite(forward)])
+    values = values[values >= smallest]
+    paths: dict[int, tuple[int, ...]] = {}
+
+    def nodes(i: int) -> int:
+        if i not in paths:
+            paths[i] = shortest_path(distances, values[i])
+        return len(paths[i])
+
+    low, high = 0, len(values) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if nodes(middle) > num_points:
+            low = middle + 1
+        else:
+            high = middle
+    for i in range(max(0, low - _NEIGHBOURS), min(len(values), low + _NEIGHBOURS + 1)):
+        if nodes(low) == num_points:
+            break
+        nodes(i)
+    best = min(paths, key=lambda i: (abs(nodes(i) - num_points), abs(i - low)))
+    return paths[best], float(values[best])
 
 
 def _forward(distances: Distances) -> Distances:

@@ -38,8 +38,9 @@ def transport_schedule(
 
     The result is the path of `num_points` levels, first to last, with the shortest
     longest step, and the shortest among those. In time the level is linear between
-    them. (The paper tunes epsilon by hand until a path of the wanted size is left.)
-    Scaling the data does not change the choice.
+    them. (The paper tunes epsilon by hand until the shortest path has the wanted size:
+    [`softsde.fitting.appendix_c_schedule`][].) Scaling the data does not change the
+    choice.
 
     **Arguments:**
 
@@ -49,8 +50,9 @@ def transport_schedule(
     - `data`: clean samples stacked in front; a few thousand are enough.
     - `num_points`: the number of candidates on the path, ends included. With `None` it
         is the shortest path at the given `epsilon`, of any number of points.
-    - `metric`: `"brenier"` for the closed form; `"sinkhorn"` for the paper's method; or
-        a [`softsde.fitting.Brenier`][] or [`softsde.fitting.Sinkhorn`][] with other
+    - `metric`: `"brenier"` for the closed form; `"sinkhorn"` for regularised transport
+        between slices, which serves every corruption; or a
+        [`softsde.fitting.Brenier`][] or [`softsde.fitting.Sinkhorn`][] with other
         settings. The `kind` of the result says how accurate the distances are.
     - `epsilon`: the longest step allowed; by default the smallest that leaves a path.
     - `start`: the time at which the level begins to move. In the paper the noise grows

@@ -1,6 +1,7 @@
-r"""The paper's distances (Section 3.3, Appendix C): Sinkhorn, by ott-jax.
+r"""Sinkhorn distances by ott-jax, after the paper's Section 3.3 and Appendix C.
 
-Three choices make them accurate; the page on transport explains each. Both sides of a
+Three choices make them accurate, and differ from the paper's, which are in `_unpaired`;
+the page on transport explains each. Both sides of a
 pair are the *same* images at two levels, because independent slices differ by far more
 than two neighbouring levels do. The regularisation is a share of the mean cost of the
 pair. And the Sinkhorn divergence removes the bias,
@@ -323,7 +324,7 @@ def _solve(settings, corruption, first, second, images, noise, potentials):
 
     The potentials are `f` and `g` of the pair, then those of the two self-distances.
     """
-    geometry, linear_problem, sinkhorn, acceleration = _ott()
+    geometry, linear_problem, sinkhorn, acceleration = import_ott()
     flat = (len(images), -1)
     clean_x = corrupt_batch(corruption, first, images)
     clean_y = corrupt_batch(corruption, second, images)
@@ -383,7 +384,7 @@ def _costs(x, y, diagonal):
     return jnp.where(own, diagonal[:, None], jnp.maximum(costs, 0))
 
 
-def _ott():
+def import_ott():
     """The parts of ott-jax used here, imported on first use because that is slow."""
     with warnings.catch_warnings():
         # ott-jax 0.6 imports jaxopt, which warns that it is no longer maintained.

@@ -1,11 +1,12 @@
 """An experiment as typed data, and the experiments that have a name.
 
-The docstring of a field is its `--help`. A config holds numbers and names only;
-`_build` makes the objects that they stand for.
+The docstring of a field is its `--help`. A config holds numbers and names only:
+objects of the library are specs, names with options, and `_build` makes them.
 """
 
 import dataclasses
 import json
+import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,10 @@ import tyro
 
 from softsde._files import write_json
 
+from ._images import ImagesConfig
+from ._make import completed
 from ._solvers import SolverConfig
+from ._spec import Spec
 
 
 @dataclass(frozen=True)
@@ -24,69 +28,25 @@ class DataConfig:
 
     source: str
     """A name, such as `mnist`, or your own images: a .npy or .npz file or a folder."""
-    size: int | None = None
-    """Side in pixels to which the pictures of a folder are resized."""
+    images: Annotated[ImagesConfig, tyro.conf.arg(name="")] = field(
+        default_factory=ImagesConfig
+    )
+    held_out: float = 0.1
+    """Share of your own images that is kept from training, to measure with. An image is
+    chosen by the hash of its content. A folder `test` in yours is used instead."""
     flip: bool = False
     """Mirror half of the images, at random, each time they are seen."""
 
 
 @dataclass(frozen=True)
-class ProcessConfig:
-    """How images are corrupted: a Gaussian blur plus a little noise."""
+class ConditionConfig:
+    """What the network is told beside the corrupted image."""
 
-    max_blur: float
-    """Standard deviation of the last blur, in pixels."""
-    half_size: int | None = None
-    """Half size of the truncated kernel, in pixels; by default, that of the image."""
-    padding: Literal["zero", "reflect", "symmetric", "periodic"] = "zero"
-    """What the blur sees beyond the border."""
-    sigma_min: float = 0.01
-    """Noise of clean images; images are in [0, 1]."""
-    sigma_max: float = 0.1
-    """Noise after `noise_fraction` of the time."""
-    noise_fraction: float = 0.2
-    """Share of the time in which the noise grows, before the blur begins."""
-    levels: Literal["transport", "geometric"] = "transport"
-    """Blur over time: even steps of optimal transport on the data, or geometric."""
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """The UNet."""
-
-    base_channels: int = 64
-    """Width of the finest level."""
-    channel_multipliers: tuple[int, ...] = (1, 2)
-    """Width of each level, finest first, in units of the base."""
-    blocks_per_level: int | tuple[int, ...] = 2
-    """Residual blocks on either side of each level; one number, or one a level."""
-    attention_levels: tuple[int, ...] = ()
-    """Levels with self-attention, counted from 0, the finest."""
-    num_heads: int = 4
-    """Heads of the self-attention."""
-    dropout: float = 0.0
-    """Probability with which a feature is dropped while training."""
-    patch_size: int = 1
-    """Side of the patches that the levels work on; 2 is nearly four times as fast."""
-    refine_channels: int = 16
-    """Width of the thin level at full resolution around the patches."""
-    seed: int = 0
-    """Seed of the initial weights."""
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """Soft Score Matching."""
-
-    # Under 1 / sigma the gradients of all times have about the same size: see
-    # docs/formalism.md.
-    weight: Literal[
-        "one", "inverse_std", "inverse_variance", "inverse_variance_squared"
-    ] = "inverse_std"
-    """Weight in time. With `inverse_std` all times have about the same influence;
-    `inverse_variance` is the paper's."""
-    times: Literal["low_discrepancy", "uniform"] = "low_discrepancy"
-    """How the times of a batch are drawn: evenly spaced, or independent."""
+    labels: bool = False
+    """Tell the network the class of each image, so that classes can be sampled."""
+    drop: float = 0.1
+    """Share of the images whose class is left out, so that samples can be drawn without
+    a class, and guided."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +74,11 @@ class TrainingConfig:
     batch_size: int = 128
     """Images a step, over all devices together."""
     seed: int = 0
-    """Seed for data order, times and noise."""
+    """Seed for initial weights, data order, times and noise."""
     initial: str | None = None
     """Start from the weights of this model: a folder, or a shipped model's name."""
     max_seconds: float | None = None
-    """Stop after this time, with a checkpoint; the same command resumes."""
+    """Stop after this time, with a checkpoint; `--resume FOLDER` goes on."""
     sample_every: int = 1500
     """Steps between pictures of samples. The model and `loss.png` are written too."""
     checkpoint_seconds: float = 300.0
@@ -140,34 +100,62 @@ class SamplingConfig:
     """Seed of the samples, the same for all pictures of a run: they can be compared."""
 
 
+#: The parts of a config that are objects of the library, and their kinds.
+PARTS = {
+    "process": "process",
+    "network": "network",
+    "loss": "loss",
+    "times": "times",
+    "prior": "prior",
+    "parametrisation": "parametrisation",
+}
+
+#: The part is chosen for the process and the images.
+DEFAULT = Spec("default")
+
+
 @dataclass(frozen=True)
 class Config:
     """One experiment."""
 
     data: DataConfig
-    process: ProcessConfig
     training: TrainingConfig
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
+    process: Spec
+    network: Spec = field(default_factory=lambda: Spec("UNet"))
+    # Under 1 / sigma the gradients of all times have about the same size: see
+    # docs/formalism.md.
+    loss: Spec = field(
+        default_factory=lambda: Spec("SoftScoreMatching", {"weight": "inverse_std"})
+    )
+    times: Spec = field(default_factory=lambda: Spec("LowDiscrepancyTimes"))
+    prior: Spec = field(default_factory=lambda: Spec("EmpiricalPrior"))
+    parametrisation: Spec = DEFAULT
+    condition: ConditionConfig = field(default_factory=ConditionConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
     def identity(self) -> dict[str, Any]:
         """The part that may not change when a run is resumed.
 
-        The number of steps may change, unless the learning rate depends on it.
+        The number of steps, the learning rate and the sampler may.
         """
-        parts = dataclasses.asdict(self)
-        del parts["sampling"]
-        lasting = ["batch_size", "seed", "initial"]
-        if self.optimiser.schedule == "cosine":
-            lasting.append("steps")
-        parts["training"] = {name: parts["training"][name] for name in lasting}
-        return parts
+        content = to_dict(self)
+        for name, kind in PARTS.items():
+            spec = getattr(self, name)
+            if spec != DEFAULT:
+                content[name] = completed(spec, (kind,), f"--{name}").to_json()
+        del content["sampling"]
+        content["training"] = {
+            name: content["training"][name] for name in ("batch_size", "seed")
+        }
+        content["optimiser"] = {
+            name: content["optimiser"][name] for name in ("clip", "ema_decay")
+        }
+        return content
 
     def save(self, path: Path) -> None:
         """Writes the config as JSON, whole or not at all."""
-        write_json(path, dataclasses.asdict(self))
+        write_json(path, to_dict(self))
 
     @staticmethod
     def load(path: Path) -> "Config":
@@ -177,12 +165,23 @@ class Config:
         """
         try:
             return from_dict(Config, json.loads(path.read_text()))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} does not hold a config: {error}") from error
 
 
+def to_dict(config: Any) -> Any:
+    """A config as plain data."""
+    if isinstance(config, Spec):
+        return config.to_json()
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return {
+            f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)
+        }
+    return list(config) if isinstance(config, tuple) else config
+
+
 def from_dict(cls: type, content: Any, where: str = "") -> Any:
-    """The dataclass that became `content` by `dataclasses.asdict` and JSON."""
+    """The dataclass that became `content` by `to_dict` and JSON."""
     if not isinstance(content, dict):
         raise TypeError(f"{where or 'it'} should be an object, got {content!r}.")
     hints = typing.get_type_hints(cls)
@@ -198,24 +197,77 @@ def from_dict(cls: type, content: Any, where: str = "") -> Any:
     values = {}
     for name, value in content.items():
         hint = hints[name]
-        if dataclasses.is_dataclass(hint):
+        if typing.get_origin(hint) is Annotated:
+            hint = typing.get_args(hint)[0]
+        if hint is Spec:
+            try:
+                value = Spec.from_json(value)
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"{where}{name}: {error}") from error
+        elif dataclasses.is_dataclass(hint):
             value = from_dict(hint, value, f"{where}{name}")  # pyright: ignore
-        elif isinstance(value, list):
-            value = tuple(value)
+        else:
+            if isinstance(value, list):
+                value = tuple(value)
+            _check_type(value, hint, f"{where}{'.' if where else ''}{name}")
         values[name] = value
     return cls(**values)
 
 
+def _check_type(value: Any, hint: Any, where: str) -> None:
+    """Refuses a value of another type than the field's."""
+    if typing.get_origin(hint) is Annotated:
+        hint = typing.get_args(hint)[0]
+    options = (
+        typing.get_args(hint)
+        if typing.get_origin(hint) in (types.UnionType, typing.Union)
+        else (hint,)
+    )
+    for option in options:
+        if typing.get_origin(option) is Literal:
+            if value in typing.get_args(option):
+                return
+            continue
+        plain = typing.get_origin(option) or option
+        is_number = plain is float and type(value) is int
+        if is_number or (
+            isinstance(value, plain) and (type(value) is not bool or plain is bool)
+        ):
+            return
+    raise ValueError(f"{where} is {value!r}; expected {hint}")
+
+
 # A million parameters, 4 MB: two hours of two cores show it a million images.
-_CPU_NETWORK = NetworkConfig(
-    base_channels=48, patch_size=2, blocks_per_level=1, attention_levels=(1,)
+_CPU_NETWORK = Spec(
+    "UNet",
+    {
+        "base_channels": 48,
+        "channel_multipliers": (1, 2),
+        "patch_size": 2,
+        "attention_levels": (1,),
+    },
 )
 _CPU_OPTIMISER = OptimiserConfig(
     learning_rate=1e-3, schedule="cosine", warmup_steps=500, ema_decay=0.999
 )
-
-
 _CPU_TRAINING = TrainingConfig(steps=20_000, batch_size=64, sample_every=2000)
+
+#: For minutes on a CPU.
+_SMALL_NETWORK = Spec("UNet", {"base_channels": 32, "channel_multipliers": (1, 2)})
+_SMALL_OPTIMISER = OptimiserConfig(
+    learning_rate=2e-3, schedule="cosine", warmup_steps=100, ema_decay=0.995
+)
+
+#: The papers' network and optimiser.
+_PAPER_NETWORK = {"base_channels": 128, "blocks_per_level": 4, "dropout": 0.1}
+_PAPER_OPTIMISER = OptimiserConfig(warmup_steps=5000)
+_PAPER_TRAINING = TrainingConfig(steps=1_000_000, sample_every=10_000)
+
+
+def _blur(max_blur: float | None, **options: Any) -> Spec:
+    """Blur and noise, at even steps of optimal transport on the data."""
+    levels = Spec("transport_schedule")
+    return Spec("soft_blur", {"max_blur": max_blur, "levels": levels, **options})
 
 
 @dataclass(frozen=True)
@@ -231,13 +283,9 @@ PRESETS: dict[str, Preset] = {
         "8x8 digits of scikit-learn: offline, minutes on a CPU.",
         Config(
             data=DataConfig("digits"),
-            process=ProcessConfig(max_blur=5.0),
-            network=NetworkConfig(
-                base_channels=32, channel_multipliers=(1, 2), blocks_per_level=1
-            ),
-            optimiser=OptimiserConfig(
-                learning_rate=2e-3, schedule="cosine", warmup_steps=100, ema_decay=0.995
-            ),
+            process=_blur(5.0),
+            network=_SMALL_NETWORK,
+            optimiser=_SMALL_OPTIMISER,
             training=TrainingConfig(steps=3000, sample_every=1000),
         ),
     ),
@@ -245,7 +293,7 @@ PRESETS: dict[str, Preset] = {
         "28x28 garments: hours on a CPU.",
         Config(
             data=DataConfig("fashion_mnist"),
-            process=ProcessConfig(max_blur=18.0),
+            process=_blur(18.0),
             network=_CPU_NETWORK,
             optimiser=_CPU_OPTIMISER,
             training=_CPU_TRAINING,
@@ -255,8 +303,18 @@ PRESETS: dict[str, Preset] = {
         "28x28 handwritten digits: hours on a CPU.",
         Config(
             data=DataConfig("mnist"),
-            process=ProcessConfig(max_blur=18.0),
+            process=_blur(18.0),
             network=_CPU_NETWORK,
+            optimiser=_CPU_OPTIMISER,
+            training=_CPU_TRAINING,
+        ),
+    ),
+    "images": Preset(
+        "your own images: --data.source FOLDER, or a .npy or .npz file.",
+        Config(
+            data=DataConfig(""),
+            process=_blur(None),
+            network=DEFAULT,
             optimiser=_CPU_OPTIMISER,
             training=_CPU_TRAINING,
         ),
@@ -265,32 +323,34 @@ PRESETS: dict[str, Preset] = {
         "32x32 colour photographs, the paper's blur: for an accelerator.",
         Config(
             data=DataConfig("cifar10", flip=True),
-            process=ProcessConfig(max_blur=18.0, half_size=32),
-            network=NetworkConfig(
-                base_channels=128,
-                channel_multipliers=(1, 2, 2),
-                blocks_per_level=4,
-                attention_levels=(1,),
-                dropout=0.1,
+            process=_blur(18.0, half_size=32),
+            network=Spec(
+                "UNet",
+                {
+                    **_PAPER_NETWORK,
+                    "channel_multipliers": (1, 2, 2),
+                    "attention_levels": (1,),
+                },
             ),
-            optimiser=OptimiserConfig(warmup_steps=5000),
-            training=TrainingConfig(steps=1_000_000, sample_every=10_000),
+            optimiser=_PAPER_OPTIMISER,
+            training=_PAPER_TRAINING,
         ),
     ),
     "celeba_blur": Preset(
         "64x64 faces in a folder, the paper's settings: for an accelerator.",
         Config(
-            data=DataConfig("data/celeba", size=64, flip=True),
-            process=ProcessConfig(max_blur=23.0, half_size=80),
-            network=NetworkConfig(
-                base_channels=128,
-                channel_multipliers=(1, 2, 2, 2),
-                blocks_per_level=4,
-                attention_levels=(2,),
-                dropout=0.1,
+            data=DataConfig("data/celeba", ImagesConfig(size=64), flip=True),
+            process=_blur(23.0, half_size=80),
+            network=Spec(
+                "UNet",
+                {
+                    **_PAPER_NETWORK,
+                    "channel_multipliers": (1, 2, 2, 2),
+                    "attention_levels": (2,),
+                },
             ),
-            optimiser=OptimiserConfig(warmup_steps=5000),
-            training=TrainingConfig(steps=1_000_000, sample_every=10_000),
+            optimiser=_PAPER_OPTIMISER,
+            training=_PAPER_TRAINING,
         ),
     ),
 }

@@ -1,42 +1,31 @@
 """Corruptions by name, and the candidate levels of a schedule."""
 
-from collections.abc import Callable
-from typing import Literal
-
 import jax
 import numpy as np
 
 import softsde as ss
 
+from . import _registry
+from ._errors import CommandError
+from ._make import Maker
+from ._spec import parse
+
 Shape = tuple[int, int, int]
-Spacing = Literal["geometric", "linear"]
 
-#: Made for images of a shape, with defaults for all other arguments.
-CORRUPTIONS: dict[str, Callable[[Shape], ss.corruptions.AbstractCorruption]] = {
-    "gaussian_blur": ss.corruptions.GaussianBlur,
-    "heat_blur": ss.corruptions.HeatBlur,
-    "motion_blur": ss.corruptions.MotionBlur,
-    "center_mask": ss.corruptions.CenterMask,
-    "soft_mask": ss.corruptions.SoftMask,
-    "random_mask": lambda shape: ss.corruptions.RandomMask(
-        shape, key=jax.random.key(0)
-    ),
-    "downsample": ss.corruptions.Downsample,
-    "fade": lambda shape: ss.corruptions.Fade(),
-    "desaturate": lambda shape: ss.corruptions.Desaturate(),
-}
 
-CorruptionName = Literal[
-    "gaussian_blur",
-    "heat_blur",
-    "motion_blur",
-    "center_mask",
-    "soft_mask",
-    "random_mask",
-    "downsample",
-    "fade",
-    "desaturate",
-]
+def make(text: str, shape: Shape) -> ss.corruptions.AbstractCorruption:
+    """The corruption of a name, for images of a shape."""
+    maker = Maker({"shape": lambda: tuple(shape), "key": lambda: jax.random.key(0)})
+    return maker.make(parse(text, "--corruption"), ("corruption",), "--corruption")
+
+
+def make_name(text: str) -> str:
+    """The library's spelling of the name of a corruption."""
+    name, _ = _registry.find(
+        parse(text, "--corruption").name, ("corruption",), "--corruption"
+    )
+    return name
+
 
 #: Standard deviation of the last blur in units of the image's side: 18 pixels at 32.
 LAST_BLUR = 9 / 16
@@ -64,7 +53,7 @@ def candidates(
     first = FIRST_BLUR if first is None else first
     last = LAST_BLUR * max(shape[:2]) if last is None else last
     if not 0 < first < last:
-        raise ValueError(
+        raise CommandError(
             f"The levels should rise from above 0, got {first} to {last}: see "
             "`--first-level` and `--last-level`."
         )

@@ -1,6 +1,10 @@
 """A run folder: what training writes into it, and how other commands read it."""
 
+import contextlib
+import json
+import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,21 +12,29 @@ import equinox as eqx
 import jax
 
 import softsde as ss
+from softsde._files import write_json, write_text
 
 from . import _build
-from ._config import Config, DataConfig
+from ._config import Config, DataConfig, from_dict
+from ._errors import CommandError, FolderError
+from ._images import ImagesConfig
 from ._solvers import SolverConfig
 
 _README = """\
 # {name}
 
-A run of `python -m experiments.train`. The same command, with this folder, goes on
-where it stopped. The folder is also a model: `softsde.load("{folder}")`.
+A run of `python -m experiments.train`. This folder is also a model:
+`softsde.load("{folder}")`. It was made by
+
+    {command}
+
+and goes on where it stopped by `python -m experiments.train --resume {folder}`.
 
 | file | content |
 | --- | --- |
 | `config.json` | all options of the experiment |
-| `levels.json` | blur in pixels as a function of time |
+| `commands.txt` | the command of each session |
+| `process.json` | the process, with the schedule that was chosen from the data |
 | `metrics.jsonl` | one line every few steps: loss, gradient norm, learning rate |
 | `loss.png` | the same as a picture |
 | `samples/step_*.png` | uncurated samples, always of the same seed |
@@ -34,66 +46,187 @@ Draw more samples: `python -m experiments.sample {folder}`
 Measure them: `python -m experiments.evaluate {folder}`
 """
 
+#: What a start writes before the first step.
+_AT_START = ("config.json", "commands.txt", "process.json", "README.md")
 
-def start(
-    folder: Path, config: Config, source: ss.data.AbstractSource
-) -> tuple[ss.Process, ss.EmpiricalPrior]:
-    """Makes the folder, or opens it again with the same config.
 
-    **Raises:** `ValueError` if the folder holds a run of another config or other files;
-    `FileNotFoundError` if it holds a model whose checkpoints are gone.
+@contextlib.contextmanager
+def claim(folder: Path) -> Iterator[None]:
+    """Holds the lock of a run folder, which is made if absent.
+
+    If the block fails before anything was trained, what it made is removed.
+
+    **Raises:** `FolderError` if another command has the folder, if it holds something
+    else than a run, or if it cannot be written to.
     """
-    path, levels = folder / "config.json", folder / "levels.json"
-    if path.exists():
-        old = Config.load(path)
-        if old.identity() != config.identity():
-            if _has_trained(folder):
-                raise ValueError(_other_config(folder, old, config))
-            # That session failed before its first step: nothing is lost.
-            levels.unlink(missing_ok=True)
-            config.save(path)
-        _refuse_lost(folder)
-    elif folder.exists() and any(p.suffix != ".partial" for p in folder.iterdir()):
-        raise ValueError(
-            f"{folder} is not empty and holds no run. Choose another with `--folder`."
-        )
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        # Before anything else: a run that is killed from here on can be resumed.
-        config.save(path)
-        text = _README.format(name=folder.name, folder=folder)
-        (folder / "README.md").write_text(text)
-    if not levels.exists():
-        _build.make_levels(config.process, source).save(levels)
-    process = _build.make_process(
-        config.process, source.shape, ss.schedules.load(levels)
-    )
-    images = ss.data.to_array(source, limit=_build.FITTED_ON)
-    return process, ss.EmpiricalPrior.fit(process, images)
+    if folder.exists() and not folder.is_dir():
+        raise FolderError(f"{folder} is a file. Choose a folder with `--folder`.")
+    known = (folder / "config.json").exists()
+    if folder.is_dir() and not known:
+        if any(path.name != ".lock" for path in folder.iterdir()):
+            raise FolderError(
+                f"{folder} is not empty and holds no run (no config.json). Choose "
+                "another with `--folder`."
+            )
+    made = not folder.exists()
+    try:
+        held = ss.train.lock(folder)
+    except RuntimeError:
+        raise FolderError(
+            f"{folder} is in use: another command trains there. Wait for it, stop it, "
+            "or choose another `--folder`."
+        ) from None
+    except OSError as error:
+        raise FolderError(
+            f"{folder} cannot be written to ({error}). Choose another `--folder`."
+        ) from error
+    try:
+        yield
+    except BaseException:
+        if not has_trained(folder):
+            _clear(folder, made)
+        raise
+    finally:
+        if held is not None:
+            held.close()
 
 
-def _has_trained(folder: Path) -> bool:
+def _clear(folder: Path, made: bool) -> None:
+    """Removes what a failed start has written."""
+    if jax.process_index() != 0:
+        return
+    for name in _AT_START:
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    shutil.rmtree(folder / TRIAL, ignore_errors=True)
+    curve = folder / "metrics.jsonl"
+    if curve.exists() and curve.stat().st_size == 0:
+        curve.unlink()
+    (folder / ".lock").unlink(missing_ok=True)
+    if made and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+#: A folder in the run folder, for the trial of what comes later.
+TRIAL = ".trial"
+
+
+def has_trained(folder: Path) -> bool:
+    """Whether a folder has traces of training."""
     curve = folder / "metrics.jsonl"
     return (
         (folder / "model.json").exists()
         or (curve.exists() and curve.stat().st_size > 0)
-        or any(path.name.isdigit() for path in (folder / "checkpoints").glob("*"))
+        or any((folder / "samples").glob("step_*"))
+        or _has_checkpoints(folder)
     )
 
 
-def _refuse_lost(folder: Path) -> None:
-    # `softsde.train.fit` refuses metrics without checkpoints in the same way.
-    if (folder / "model.json").exists() and not (folder / "checkpoints").is_dir():
-        raise FileNotFoundError(
-            f"{folder} holds a trained model, but {folder / 'checkpoints'} is missing, "
-            "so training cannot go on, and starting over would overwrite the model. "
-            "Copy the checkpoints back to go on. To start anew, choose another "
-            f"`--folder`; `--training.initial {folder}` starts from these weights."
+def _has_checkpoints(folder: Path) -> bool:
+    return any(path.name.isdigit() for path in (folder / "checkpoints").glob("*"))
+
+
+def has_lost(folder: Path) -> bool:
+    """Whether a run has been trained, and its checkpoints are gone.
+
+    A run that was killed before its first checkpoint has lost nothing: it has no model
+    either, since a checkpoint is written before each.
+    """
+    if _has_checkpoints(folder) or not has_trained(folder):
+        return False
+    killed_early = (folder / "checkpoints" / ".lock").exists()
+    results = (folder / "model.json").exists() or (folder / "samples").exists()
+    return results or not killed_early
+
+
+def read_config(folder: Path) -> Config:
+    """The config of a run.
+
+    **Raises:** `FolderError` if the folder holds none, or a damaged one.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        state = "holds no run (no config.json)" if folder.exists() else "does not exist"
+        runs = sorted(str(found.parent) for found in Path("runs").glob("*/config.json"))
+        raise FolderError(
+            f"{folder} {state}. Runs here: {', '.join(runs) or 'none'}. Start one with "
+            "`python -m experiments.train digits_blur`."
         )
+    try:
+        return Config.load(path)
+    except (ValueError, OSError) as error:
+        raise FolderError(
+            f"{error}. Restore the file from a copy; the model itself is still read "
+            f'by `softsde.load("{folder}")`.'
+        ) from error
+
+
+def check(folder: Path, config: Config, *, from_weights: bool = False) -> bool:
+    """Whether the folder holds a run to go on with, of the same config.
+
+    **Raises:** `FolderError` for a run of another config, or one whose checkpoints are
+    gone, unless it is to go on from its weights.
+    """
+    trained = has_trained(folder) and (folder / "config.json").exists()
+    lost = trained and has_lost(folder)
+    if trained:
+        old = read_config(folder)
+        if plain(old.identity()) != plain(config.identity()):
+            raise FolderError(_other_config(folder, old, config))
+    if lost and not from_weights:
+        raise FolderError(
+            f"{folder} holds a trained model, but {folder / 'checkpoints'} is missing "
+            "or empty, so training cannot go on, and starting over would overwrite the "
+            f"model. Copy the checkpoints back; or go on from the weights alone with "
+            f"`python -m experiments.train --resume {folder} --from-weights`; or start "
+            f"a new run with another `--folder` and `--training.initial {folder}`."
+        )
+    if from_weights and not lost:
+        raise CommandError(
+            f"`--from-weights`: {folder} has its checkpoints, or was never trained. "
+            "Leave the option out."
+        )
+    return trained
+
+
+def start(folder: Path, config: Config, process: ss.Process, command: str) -> None:
+    """Writes what a run folder has before its first step, on the first host."""
+    if jax.process_index() != 0:
+        return
+    config.save(folder / "config.json")
+    content = ss.models.to_json(process)
+    write_json(folder / "process.json", content)
+    text = _README.format(name=folder.name, folder=folder, command=command)
+    write_text(folder / "README.md", text)
+
+
+def record(folder: Path, command: str) -> None:
+    """Notes the command of a session, on the first host."""
+    if jax.process_index() != 0:
+        return
+    with open(folder / "commands.txt", "a") as file:
+        file.write(command + "\n")
+
+
+def read_process(folder: Path, config: Config) -> ss.Process:
+    """The process of a run, as it was before the first step.
+
+    **Raises:** `FolderError` for a file that is missing or damaged.
+    """
+    path = folder / "process.json"
+    try:
+        content = json.loads(path.read_text())
+        return ss.models.from_json(content, classes=_build.own(config))
+    except (OSError, ValueError) as error:
+        if (folder / "model.json").exists():
+            return ss.load(folder, classes=_build.own(config)).process
+        raise FolderError(
+            f"{path} cannot be read ({error}). Restore it from a copy."
+        ) from error
 
 
 def _other_config(folder: Path, old: Config, new: Config) -> str:
-    before, after = _flat(old.identity()), _flat(new.identity())
+    before, after = plain(old.identity()), plain(new.identity())
     changed = [
         f"  --{name}: {before.get(name)} there, {after.get(name)} asked for"
         for name in sorted(before.keys() | after.keys())
@@ -102,17 +235,26 @@ def _other_config(folder: Path, old: Config, new: Config) -> str:
     return (
         f"{folder} holds a run of another config:\n"
         + "\n".join(changed)
-        + "\nAsk for the same to go on with it, or choose another `--folder`."
+        + "\nThese cannot change within a run; steps, learning rate and sampling can. "
+        f"Go on as it was with `python -m experiments.train --resume {folder}`, or "
+        "choose another `--folder`."
     )
 
 
-def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def plain(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested options by the names that they have at the command line."""
     flat = {}
     for name, value in content.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
+        place = prefix + name.replace("_", "-")
+        if isinstance(value, dict) and set(value) >= {"name", "options"}:
+            flat[place] = value["name"] + "".join(
+                f" {part}" for part in value.get("members", ())
+            )
+            flat |= plain(value["options"], f"{place}.")
+        elif isinstance(value, dict):
+            flat |= plain(value, f"{place}.")
         else:
-            flat[prefix + name] = value
+            flat[place] = tuple(value) if isinstance(value, list) else value
     return flat
 
 
@@ -124,40 +266,53 @@ def is_shipped(run: str) -> bool:
 def open_model(run: str) -> ss.Model:
     """The model of a name or a folder.
 
-    **Raises:** `FileNotFoundError` if there is none, or if a run has no model yet.
+    **Raises:** `FolderError` if there is none, if a run has no model yet, or if its
+    files are damaged.
     """
     folder = Path(run)
     if is_shipped(run) or (folder / "model.json").exists():
-        return ss.load(run)
+        classes = []
+        if not is_shipped(run) and (folder / "config.json").exists():
+            with contextlib.suppress(FolderError):
+                classes = _build.own(read_config(folder))
+        try:
+            return ss.load(run, classes=classes)
+        except (ValueError, OSError) as error:
+            raise FolderError(str(error)) from error
     if (folder / "config.json").exists():
-        every = Config.load(folder / "config.json").training.sample_every
-        raise FileNotFoundError(
+        every = read_config(folder).training.sample_every
+        raise FolderError(
             f"{folder} has no model yet: the first is written after {every} steps. "
-            "Train on, or lower `--training.sample-every`."
+            f"Train on with `python -m experiments.train --resume {folder}`, or lower "
+            "`--training.sample-every`."
         )
     runs = sorted(str(path.parent) for path in Path("runs").glob("*/model.json"))
     state = "holds no model (no model.json)" if folder.is_dir() else "does not exist"
-    raise FileNotFoundError(
+    raise FolderError(
         f"{folder} {state}. Models here: {', '.join(runs) or 'none'}. Models that come "
         f"with the package: {', '.join(ss.models.names())}. Train one with "
-        "`python -m experiments.train fashion_mnist_blur`."
+        "`python -m experiments.train digits_blur`."
     )
 
 
 def data_of(model: ss.Model) -> DataConfig:
     """The data that a model was trained on, by its card.
 
-    **Raises:** `ValueError` for a card that does not name any.
+    **Raises:** `FolderError` for a card that does not name any.
     """
     data, size = model.card.get("data"), model.card.get("size")
     if not isinstance(data, str):
-        raise ValueError(
+        raise FolderError(
             "The card of this model does not name the data to compare with. Save the "
             'model with a card that does: `ss.Model(denoiser, prior, {"data": '
             '"mnist"})`, with a name or a path, and for a folder of pictures also '
             '`"size"`.'
         )
-    return DataConfig(data, size)
+    content = model.card.get("config")
+    if isinstance(content, dict) and isinstance(content.get("data"), dict):
+        with contextlib.suppress(ValueError, TypeError):
+            return from_dict(DataConfig, content["data"])
+    return DataConfig(data, ImagesConfig(size=size))
 
 
 def sampler_of(run: str) -> SolverConfig | None:
@@ -165,7 +320,17 @@ def sampler_of(run: str) -> SolverConfig | None:
     path = Path(run) / "config.json"
     if is_shipped(run) or not path.exists():
         return None
-    return Config.load(path).sampling.sampler
+    return read_config(Path(run)).sampling.sampler
+
+
+def runs_on(source: str) -> list[str]:
+    """The runs here that were trained on some data."""
+    found = []
+    for path in sorted(Path("runs").glob("*/model.json")):
+        with contextlib.suppress(ValueError, OSError):
+            if ss.models.read_card(path.parent).get("data") == source:
+                found.append(str(path.parent))
+    return found
 
 
 def output_folder(run: str) -> Path:
@@ -202,3 +367,8 @@ def commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
+
+
+def remove(folder: Path) -> None:
+    """Removes a folder, if it is there."""
+    shutil.rmtree(folder, ignore_errors=True)

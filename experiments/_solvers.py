@@ -1,35 +1,32 @@
-"""The samplers that the commands offer, as one group of options."""
+"""How samples are drawn, as one group of options."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import softsde as ss
 
-SolverName = Literal[
-    "momentum",
-    "ddim",
-    "multistep",
-    "heun",
-    "heun_normalised",
-    "naive",
-    "edm",
-    "ancestral",
-]
+from . import _registry
+from ._errors import CommandError
+from ._make import Maker
+from ._spec import Spec, parse, parse_value
 
-SOLVERS: dict[str, ss.solvers.AbstractSolver] = {
-    "momentum": ss.Momentum(),
-    "ddim": ss.DDIM(),
-    "multistep": ss.Multistep(),
-    "heun": ss.Heun(),
-    "heun_normalised": ss.Heun("normalised"),
-    "naive": ss.Naive(),
-    "edm": ss.EDMHeun(),
-    "ancestral": ss.Ancestral(),
-}
+#: Short names of solvers with options.
+SHORT = {"edm": "EDMHeun", "heun_normalised": "Heun(coordinates='normalised')"}
+
+
+def make_solver(text: str) -> ss.solvers.AbstractSolver:
+    """The solver of a name, such as `momentum` or `DDIM(eta=0.5)`."""
+    spec = parse(SHORT.get(text, text), "--solver")
+    return Maker().make(spec, ("solver",), "--solver")
+
+
+def make_clock(text: str) -> ss.clocks.AbstractClock:
+    """The clock of a name, such as `ode` or `Churn(amount=20)`."""
+    return Maker().make(parse(text, "--clock"), ("clock",), "--clock")
 
 
 def _follows_clock(solver: str) -> bool:
-    return SOLVERS[solver].noise == "clock"
+    return make_solver(solver).noise == "clock"
 
 
 @dataclass(frozen=True)
@@ -40,11 +37,13 @@ class SolverConfig:
     steps: int | None = None
     """Steps of the sampler; 40 by default. A step evaluates the network once, or twice
     with `heun`, `heun_normalised` and `edm`."""
-    solver: SolverName | None = None
-    """The solver; `multistep` by default. docs/samplers.md compares them."""
-    clock: Literal["sde", "ode"] | None = None
-    """Noise injected while sampling: that of the paper's reverse SDE, or none (`ode`,
-    the probability flow)."""
+    solver: str | None = None
+    """The solver; `multistep` by default. Any of `softsde.solvers`, such as `momentum`,
+    `ddim`, `heun`, `naive`, `ancestral`, also with options: 'DDIM(eta=0.5)'; and
+    `edm`, `heun_normalised` for short. docs/samplers.md compares them."""
+    clock: str | None = None
+    """Noise injected while sampling: `sde`, that of the paper's reverse SDE, `ode`,
+    none (the probability flow), or any of `softsde.clocks`: 'Churn(amount=20)'."""
     churn: float | None = None
     """Extra noise injected while sampling: with churn c it is replaced about c/2 times.
     Removes artefacts, needs more steps. 0 is the paper's sampler. By default half the
@@ -52,20 +51,24 @@ class SolverConfig:
 
     def __post_init__(self):
         if self.steps is not None and self.steps < 1:
-            raise ValueError(f"`--steps` is {self.steps}; expected at least 1.")
+            raise CommandError(f"`--steps` is {self.steps}; expected at least 1.")
         if self.churn is not None and self.churn < 0:
-            raise ValueError(f"`--churn` is {self.churn}; expected at least 0.")
+            raise CommandError(f"`--churn` is {self.churn}; expected at least 0.")
         if self.clock is not None and self.churn is not None:
-            raise ValueError(
+            raise CommandError(
                 "`--clock` and `--churn` both say how much noise is injected. Give one "
                 "of them: `--churn 0` is the same as `--clock sde`."
             )
-        wants_noise = self.clock == "sde" or self.churn is not None
-        if wants_noise and self.solver is not None and not _follows_clock(self.solver):
-            raise ValueError(
+        if self.clock is not None:
+            make_clock(self.clock)
+        follows = self.solver is None or _follows_clock(self.solver)
+        wants_noise = self.clock not in (None, "ode") or self.churn is not None
+        if wants_noise and not follows:
+            names = [n for n in _registry.members("solver") if _plain_follows(n)]
+            raise CommandError(
                 f"`--solver {self.solver}` does not follow a clock, so it takes "
-                "neither `--clock sde` nor `--churn`. Leave them out, or use one of "
-                f"{', '.join(filter(_follows_clock, SOLVERS))}."
+                f"neither `--clock {self.clock or 'sde'}` nor `--churn`. Leave them "
+                f"out, or use one of {', '.join(names)}."
             )
 
     def completed(self, experiment: "SolverConfig | None") -> "SolverConfig":
@@ -86,18 +89,35 @@ class SolverConfig:
         if self.steps is not None:
             options["num_steps"] = self.steps
         if self.solver is not None:
-            options["solver"] = SOLVERS[self.solver]
+            options["solver"] = make_solver(self.solver)
         if self.churn is not None:
             options["clock"] = ss.clocks.Churn(self.churn)
         elif self.clock is not None:
-            options["clock"] = self.clock
+            named = self.clock in ("ode", "sde")
+            options["clock"] = self.clock if named else make_clock(self.clock)
         return options
 
     @property
     def label(self) -> str:
         """For file names and titles."""
-        parts = [self.solver or "default"]
-        parts += [] if self.clock is None else [self.clock]
+        parts = [file_name(self.solver or "default")]
+        parts += [] if self.clock is None else [file_name(self.clock)]
         parts += [] if self.churn is None else [f"churn{self.churn:g}"]
         parts += [] if self.steps is None else [f"{self.steps}_steps"]
         return "_".join(parts)
+
+
+def _plain_follows(name: str) -> bool:
+    try:
+        return _follows_clock(name)
+    except CommandError:
+        # A solver that cannot be made without options.
+        return False
+
+
+def file_name(text: str) -> str:
+    """A part of a file name: `DDIM(eta=0.5)` is `DDIM_eta0.5`."""
+    spec = parse_value(text, "--solver")
+    if not isinstance(spec, Spec):
+        return text
+    return "_".join([spec.name, *(f"{n}{v}" for n, v in spec.options.items())])

@@ -4,7 +4,7 @@
 layer. Takes some minutes on a CPU.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +17,9 @@ import tyro
 
 import softsde as ss
 
-from . import _cli, _run
+from . import _cli, _images, _run
+from ._errors import CommandError, FolderError
+from ._images import ImagesConfig
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,17 @@ class Train:
     """Train a classifier, or go on training it."""
 
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
-    """`digits`, `mnist`, `fashion_mnist`, `cifar10`, or a path with labels."""
+    """`digits`, `mnist`, `fashion_mnist`, `cifar10`, or your own images with labels: a
+    folder with a subfolder for each class, or a .npz file with `images` and `labels`.
+    """
+    images: Annotated[ImagesConfig, tyro.conf.arg(name="")] = field(
+        default_factory=ImagesConfig
+    )
+    held_out: float = 0.1
+    """Share of your own images that is kept from training, as in `experiments.train`.
+    """
     folder: Path | None = None
-    """Where to write; by default runs/classifier_SOURCE."""
+    """Where to write; by default runs/classifier_DATA."""
     epochs: float = 8.0
     """How often each image is seen."""
     batch_size: int = 128
@@ -71,11 +81,23 @@ def loss_fn(classifier, batch, *, key):
 
 def train(command: Train) -> tuple[Path, dict[str, Any]]:
     """Trains, tests, and returns the folder and the card."""
-    source = ss.data.load(command.source)
-    test = ss.data.load(command.source, "test")
-    if source.class_names is None and source.labels.min() < 0:
-        raise ValueError(f"{command.source} has no labels to learn.")
-    name = Path(command.source).stem
+    load = lambda split: _images.load(
+        command.source, command.images, split, held_out=command.held_out
+    )
+    _check_numbers(command)
+    source, test = load("train"), load("test")
+    if source.num_classes < 2 or int(source.labels.min()) < 0:
+        raise FolderError(
+            f"{command.source} has no labels to learn, or not for every image. Sort "
+            "the pictures into one subfolder a class, or store `labels` beside "
+            "`images` in the .npz file."
+        )
+    if command.batch_size > len(source):
+        raise CommandError(
+            f"`--batch-size {command.batch_size}` is more than the {len(source)} "
+            "images."
+        )
+    name = _images.data_name(command.source)
     folder = command.folder or Path("runs") / f"classifier_{name}"
     num_steps = max(1, round(command.epochs * len(source) / command.batch_size))
     card = {
@@ -142,6 +164,29 @@ def train(command: Train) -> tuple[Path, dict[str, Any]]:
     return folder, card
 
 
+def _check_numbers(command: Train) -> None:
+    for option, value in (
+        ("epochs", command.epochs),
+        ("batch-size", command.batch_size),
+        ("learning-rate", command.learning_rate),
+        ("num-features", command.num_features),
+    ):
+        if not value > 0:
+            raise CommandError(f"`--{option}` is {value}; expected more than 0.")
+    if command.shift < 0:
+        raise CommandError(f"`--shift` is {command.shift}; expected at least 0.")
+    _images.check_share(command.held_out, "--")
+    devices = jax.device_count()
+    if command.batch_size % devices:
+        raise CommandError(
+            f"`--batch-size` is {command.batch_size}; expected a multiple of "
+            f"{devices}, the number of devices that share a batch."
+        )
+
+
+_AS_THEY_ARE = ImagesConfig()
+
+
 def load(name: str) -> tuple[Any, dict[str, Any]]:
     """The classifier of a folder or a name, and its card.
 
@@ -150,13 +195,15 @@ def load(name: str) -> tuple[Any, dict[str, Any]]:
     return ss.models.load_network(name), ss.models.read_card(name)
 
 
-def find(source: str) -> str:
+def find(source: str, images: ImagesConfig = _AS_THEY_ARE) -> str:
     """The classifier of a data set: one that was trained here, or one that is shipped.
 
     **Raises:** `FileNotFoundError` if there is none; `ValueError` for one that was
     trained on other data of the same file name.
     """
-    name = f"classifier_{Path(source).stem}"
+    name = f"classifier_{_images.data_name(source)}"
+    words = images.words("--")
+    command = _cli.command("experiments.classifier", source, *words)
     folder = Path("runs") / name
     for found in (str(folder), name):
         if found != name and not (folder / "network.json").exists():
@@ -165,25 +212,32 @@ def find(source: str) -> str:
             continue
         trained_on = ss.models.read_card(found).get("source")
         if trained_on != source:
-            raise ValueError(
+            raise FolderError(
                 f"The classifier in {found} was trained on {trained_on}, and the model "
-                f"on {source}. Train another with `python -m experiments.classifier "
-                f"{source} --folder FOLDER`, and give it with `--classifier FOLDER`."
+                f"on {source}. Train another with `{command} --folder FOLDER`, and "
+                "give it with `--classifier FOLDER`."
             )
         return found
-    raise FileNotFoundError(
+    raise FolderError(
         f"There is no classifier of {source}: {folder} holds none, and none comes with "
-        f"the package. Train one with `python -m experiments.classifier {source}`, or "
-        "compare pixels with `--classifier pixels`."
+        f"the package. Train one with `{command}`, if the images have labels."
     )
 
 
 def main() -> None:
-    with _cli.plain_errors():
-        command = _cli.parse(Train, "experiments.classifier", __doc__)
-        folder, _ = train(command)
-        _cli.wrote(folder / "network.json", folder / "metrics.jsonl")
-        _cli.next_commands(f"python -m experiments.evaluate RUN --classifier {folder}")
+    _cli.run(_main)
+
+
+def _main() -> None:
+    command = _cli.parse(Train, "experiments.classifier", __doc__)
+    folder, _ = train(command)
+    _cli.wrote(folder / "network.json", folder / "metrics.jsonl")
+    runs = _run.runs_on(command.source)
+    images = command.images.words("--data.")
+    _cli.next_commands(
+        *(f"python -m experiments.evaluate {run}" for run in runs[:1]),
+        *([] if runs else [_cli.train_on(command.source, images)]),
+    )
 
 
 if __name__ == "__main__":

@@ -17,13 +17,16 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 import softsde as ss
 from softsde._files import write_json
 
-from . import _build, _cli
+from . import _build, _cli, _registry
 from ._config import PRESETS, Config
+from ._errors import CommandError
+from ._spec import Spec
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,11 @@ CHIPS = {
     "v6e": Chip(918, 1640, 32, (2, 4)),
 }
 
-#: Shapes of images whose files need not be there.
+#: Shapes of images whose files need not be there. Each of these has ten classes.
 SHAPES = {
     "digits": (8, 8, 1),
     "mnist": (28, 28, 1),
     "fashion_mnist": (28, 28, 1),
-    "kmnist": (28, 28, 1),
     "cifar10": (32, 32, 3),
 }
 
@@ -83,12 +85,12 @@ class CompileTpu:
 def topology_mesh(topology: str, fsdp: int) -> Mesh:
     """The mesh of a topology that is not there.
 
-    **Raises:** `ValueError` for a name that is none; `ImportError` without libtpu.
+    **Raises:** `CommandError` for a name that is none; `ImportError` without libtpu.
     """
     kind, _, shape = topology.partition(":")
     sizes = [int(n) for n in shape.split("x") if n.isdigit()]
     if kind not in CHIPS or not sizes or "x".join(map(str, sizes)) != shape:
-        raise ValueError(
+        raise CommandError(
             f"`--topology {topology}` is no topology; expected a kind of chip "
             f"({', '.join(CHIPS)}) and the chips along each axis, such as v5e:4x4."
         )
@@ -111,60 +113,92 @@ def topology_mesh(topology: str, fsdp: int) -> Mesh:
     return ss.train.make_mesh(fsdp=fsdp, devices=description.devices)
 
 
-def image_shape(config: Config) -> tuple[int, int, int]:
-    """The shape of the images of an experiment, whose files need not be there."""
-    if config.data.source in SHAPES:
-        return SHAPES[config.data.source]
-    if config.data.size is not None:
-        return (config.data.size, config.data.size, 3)
-    return _build.make_source(config.data).shape
+def stand_in(config: Config) -> ss.data.AbstractSource:
+    """Black images of the shape of an experiment's, whose files need not be there."""
+    images = config.data.images
+    name = config.data.source.lower().replace("-", "_")
+    if name in SHAPES:
+        labels = np.arange(10)
+        return ss.data.ArraySource(np.zeros((10, *SHAPES[name]), np.uint8), labels)
+    if images.size is not None and not config.condition.labels:
+        shape = (images.size, images.size, images.channels or 3)
+        return ss.data.ArraySource(np.zeros((1, *shape), np.uint8))
+    return _build.make_source(config.data)
+
+
+def make_parts(config: Config) -> _build.Parts:
+    """The objects of an experiment, without its data.
+
+    A level schedule from data is replaced by the default one, which costs the same.
+    """
+    process = config.process
+    levels = process.options.get("levels")
+    levels = Spec(levels) if isinstance(levels, str) else levels
+    if isinstance(levels, Spec) and _registry.knows(levels.name, ["fitted"]):
+        others = {n: v for n, v in process.options.items() if n != "levels"}
+        process = dataclasses.replace(process, options=others)
+    config = dataclasses.replace(config, process=process)
+    return _build.Parts(config, stand_in(config))
 
 
 def compile_training(
     config: Config, mesh: Mesh, batch_size: int, accumulate: int
 ) -> ss.train.ProgramCost:
     """Compile the training step of an experiment for the devices of a mesh."""
-    shape = image_shape(config)
-    # Geometric levels cost what levels from data cost.
-    process = _build.make_process(config.process, shape)
-    optimiser = _build.make_optimiser(config)
-
-    def make_model(key):
-        return ss.Denoiser(_build.make_network(config.network, shape), process)
-
-    state = ss.train.abstract_state(make_model, optimiser, mesh=mesh)
+    parts = make_parts(config)
+    process = parts.process()
+    loss_fn, carry = parts.loss(process)
+    optimiser = parts.optimiser()
+    state = ss.train.abstract_state(
+        lambda key: parts.denoiser(parts.network(), process),
+        optimiser,
+        carry=carry,
+        mesh=mesh,
+    )
     step = ss.train.make_train_step(
-        _build.make_loss(config),
+        loss_fn,
         optimiser,
         ema_decay=config.optimiser.ema_decay,
         accumulate=accumulate,
         mesh=mesh,
     )
-    batch = ss.train.abstract_batch({"image": (shape, jnp.uint8)}, batch_size, mesh)
+    entries: dict[str, Any] = {
+        "image": (parts.source.shape, jnp.uint8),
+        "label": ((), jnp.int32),
+    }
+    batch = ss.train.abstract_batch(entries, batch_size, mesh)
     return ss.train.program_cost(step.lower(state, batch).compile())
 
 
 def compile_sampling(config: Config, mesh: Mesh, number: int) -> ss.train.ProgramCost:
     """Compile the sampler of an experiment for the devices of a mesh."""
-    shape = image_shape(config)
-    process = _build.make_process(config.process, shape)
-
-    def make_model(key):
-        return ss.Denoiser(_build.make_network(config.network, shape), process)
-
-    optimiser = _build.make_optimiser(config)
-    averages = ss.train.abstract_state(make_model, optimiser, mesh=mesh).ema
+    parts = make_parts(config)
+    process = parts.process()
+    averages = ss.train.abstract_state(
+        lambda key: parts.denoiser(parts.network(), process),
+        parts.optimiser(),
+        mesh=mesh,
+    ).ema
     arrays, rest = eqx.partition(
         averages, lambda x: isinstance(x, jax.ShapeDtypeStruct)
     )
     options: dict[str, Any] = config.sampling.sampler.options()
+    labels = config.condition.labels
 
     def draw(arrays, starts):
         denoiser = eqx.combine(arrays, rest)
-        key = jax.random.key(0)
-        return ss.sample(denoiser, x1=starts["x"], key=key, **options).x
+        return ss.sample(
+            denoiser,
+            x1=starts["x"],
+            condition=starts["label"] if labels else None,
+            key=jax.random.key(0),
+            **options,
+        ).x
 
-    starts = ss.train.abstract_batch({"x": (shape, jnp.float32)}, number, mesh)
+    entries: dict[str, Any] = {"x": (parts.source.shape, jnp.float32)}
+    if labels:
+        entries["label"] = ((), jnp.int32)
+    starts = ss.train.abstract_batch(entries, number, mesh)
     return ss.train.program_cost(jax.jit(draw).lower(arrays, starts).compile())
 
 
@@ -217,7 +251,7 @@ def read_config(name: str) -> Config:
         return PRESETS[name].config
     if Path(name).exists():
         return Config.load(Path(name))
-    raise ValueError(
+    raise CommandError(
         f"`--config {name}` is neither an experiment ({', '.join(PRESETS)}) nor a "
         "config.json."
     )
@@ -264,25 +298,28 @@ def main() -> None:
     # libtpu would look for the metadata of a TPU VM, and lock the TPU of this machine.
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    with _cli.plain_errors():
-        command = _cli.parse(CompileTpu, "experiments.compile_tpu", __doc__)
-        rows = []
-        for topology in command.topology:
-            rows.append(measure(command, topology))
-            print(table(rows[-1:], command.steps).splitlines()[-1], flush=True)
-        print(f"\n{command.config}, fsdp {command.fsdp}\n")
-        print(table(rows, command.steps))
-        for row in rows:
-            if "sampling" in row:
-                cost = row["sampling"]
-                print(
-                    f"{row['topology']}: {cost['samples']} samples in "
-                    f"{cost['estimated_seconds']:.2f} s, "
-                    f"{cost['peak_bytes'] / 2**30:.2f} GiB a chip"
-                )
-        if command.output is not None:
-            write_json(command.output, rows)
-            _cli.wrote(command.output)
+    _cli.run(_main)
+
+
+def _main() -> None:
+    command = _cli.parse(CompileTpu, "experiments.compile_tpu", __doc__)
+    rows = []
+    for topology in command.topology:
+        rows.append(measure(command, topology))
+        print(table(rows[-1:], command.steps).splitlines()[-1], flush=True)
+    print(f"\n{command.config}, fsdp {command.fsdp}\n")
+    print(table(rows, command.steps))
+    for row in rows:
+        if "sampling" in row:
+            cost = row["sampling"]
+            print(
+                f"{row['topology']}: {cost['samples']} samples in "
+                f"{cost['estimated_seconds']:.2f} s, "
+                f"{cost['peak_bytes'] / 2**30:.2f} GiB a chip"
+            )
+    if command.output is not None:
+        write_json(command.output, rows)
+        _cli.wrote(command.output)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ from softsde._files import write_json
 
 from . import _build, _cli, _run, classifier as _classifier
 from ._config import DataConfig
-from ._solvers import SOLVERS, SolverConfig
+from ._errors import CommandError, FolderError
+from ._solvers import SolverConfig, make_solver
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Evaluate:
     """Seed of the samples."""
     classifier: str | None = None
     """A folder of `experiments.classifier`, the name of a shipped classifier, or
-    `pixels` for none; by default, the classifier of the data."""
+    `pixels` for none; by default, the classifier of the data if there is one."""
     reference: int = 60_000
     """Number of training images to compare with, at most."""
     nfe: str | None = None
@@ -90,12 +91,21 @@ CACHE = Path("runs") / "statistics"
 SEARCHED = 1000
 
 
-def open_space(name: str | None, source: str) -> Space:
+def open_space(name: str | None, data: DataConfig) -> Space:
     """The feature space of a name, or by default that of the data's classifier."""
+    pixels = Space(ss.metrics.PixelFeatures(), None)
     if name == "pixels":
-        return Space(ss.metrics.PixelFeatures(), None)
-    name = _classifier.find(source) if name is None else name
-    network, card = _classifier.load(name)
+        return pixels
+    if name is None:
+        try:
+            name = _classifier.find(data.source, data.images)
+        except FolderError as error:
+            _cli.say(f"{error}\nSo images are compared by their pixels.")
+            return pixels
+    try:
+        network, card = _classifier.load(name)
+    except (ValueError, OSError) as error:
+        raise FolderError(f"`--classifier {name}`: {error}") from error
     features = ss.metrics.FunctionFeatures(
         network.features,
         name=f"a classifier of {card['source']} ({card['test_accuracy']:.1%} right)",
@@ -257,39 +267,46 @@ def held_out(data: DataConfig, num: int, training: ss.data.AbstractSource):
     """Images of the test split, or training images for data without one."""
     try:
         source, name = _build.make_source(data, "test"), "test images"
-    except (ValueError, FileNotFoundError):
+    except FolderError:
         source, name = training, "training images"
     return ss.data.to_array(source, limit=num), name
 
 
-def evaluate(command: Evaluate) -> tuple[Path, dict[str, Any]]:
-    """Draws, measures, and returns the folder and the report."""
-    if command.num < 10:
-        raise ValueError(f"`--num` is {command.num}; expected at least 10.")
+def evaluate(command: Evaluate) -> tuple[list[Path], dict[str, Any]]:
+    """Draws, measures, and returns the paths written and the report."""
+    for option, value in (("num", command.num), ("reference", command.reference)):
+        if value < 10:
+            raise CommandError(f"`--{option}` is {value}; expected at least 10.")
     began = time.monotonic()
     model = _run.open_model(command.run)
     # Mistakes show here, before the samples are drawn.
     data = _run.data_of(model)
-    space = open_space(command.classifier, data.source)
+    space = open_space(command.classifier, data)
     source = _build.make_source(data)
     real, real_name = held_out(data, command.num, source)
     folder = command.folder or _run.output_folder(command.run) / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
 
     sampler = command.sampler.completed(_run.sampler_of(command.run))
-    print(f"drawing {command.num:,} samples, {sampler.label} ...", flush=True)
-    images = model.sample(command.num, seed=command.seed, **sampler.options())
+    # As many samples as real images: distances depend on the number.
+    number = min(command.num, len(real))
+    if number < command.num:
+        _cli.say(f"There are {len(real)} {real_name}: as many samples are drawn.")
+    with _cli.stage(f"Drawing {number:,} samples, {sampler.label}"):
+        images = model.sample(number, seed=command.seed, **sampler.options())
     # Real images lie in [0, 1]. A little noise outside should not make a difference.
     images = np.clip(images, 0, 1)
-    reference = open_reference(source, command.reference, space)
-    print("measuring the samples ...", flush=True)
-    samples, measured = measure_images(images, real, reference, space, command.seed)
-    print(f"measuring {len(real):,} {real_name} ...", flush=True)
-    fair, _ = measure_images(real, None, reference, space, None)
+    with _cli.stage("Reading the training images"):
+        reference = open_reference(source, command.reference, space)
+    with _cli.stage("Measuring the samples"):
+        samples, measured = measure_images(images, real, reference, space, command.seed)
+    with _cli.stage(f"Measuring {len(real):,} {real_name} and the denoiser"):
+        fair, _ = measure_images(real, None, reference, space, None)
+        losses = skill(model, real, reference.images[: _build.FITTED_ON])
     report = {
         "model": model.card,
         "sampler": asdict(sampler),
-        "num": command.num,
+        "num": number,
         "seed": command.seed,
         "space": space.name,
         "reference": f"{len(reference.images)} training images",
@@ -297,14 +314,16 @@ def evaluate(command: Evaluate) -> tuple[Path, dict[str, Any]]:
         "measurements": [one.as_json() for one in measured.values()],
         "relative_loss": {
             "times": np.round(SKILL_TIMES, 2).tolist(),
-            "loss": skill(model, real, reference.images[: _build.FITTED_ON]),
+            "loss": losses,
         },
         "held_out_name": real_name,
         "held_out": fair,
         "commit": _run.commit(),
         "seconds": round(time.monotonic() - began, 1),
     }
-    write_json(folder / "evaluation.json", report)
+    # One result a sampler.
+    stem = f"{sampler.label}_{number}_seed{command.seed}"
+    write_json(folder / f"{stem}.json", report)
 
     ss.plotting.plot_curves(
         SKILL_TIMES,
@@ -318,7 +337,7 @@ def evaluate(command: Evaluate) -> tuple[Path, dict[str, Any]]:
     )
     scale, pad = _run.layout(images.shape[1:])
     ss.plotting.save_grid(
-        folder / "samples.png",
+        folder / f"{stem}.png",
         images[:64],
         scale=scale,
         pad=pad,
@@ -333,11 +352,18 @@ def evaluate(command: Evaluate) -> tuple[Path, dict[str, Any]]:
     ss.plotting.plot_neighbours(
         images[:10],
         reference.images[indices],
-        folder / "neighbours.png",
+        folder / f"{stem}_neighbours.png",
         distances=distances,
         scale=scale,
     )
-    return folder, report
+    names = (
+        f"{stem}.json",
+        f"{stem}.png",
+        f"{stem}_neighbours.png",
+        "real.png",
+        "relative_loss.png",
+    )
+    return [folder / name for name in names], report
 
 
 def parse_evaluations(text: str) -> list[int]:
@@ -347,10 +373,12 @@ def parse_evaluations(text: str) -> list[int]:
     except ValueError:
         numbers = []
     if not numbers or numbers[0] < 1:
-        raise ValueError(f"`--nfe` is {text!r}; expected numbers such as 10,20,40.")
+        raise CommandError(f"`--nfe` is {text!r}; expected numbers such as 10,20,40.")
     return numbers
 
 
+#: The file of a sweep, beside those of the evaluations.
+SWEEP = "sweep.json"
 #: What is measured in a sweep, and how the axis of its picture is called.
 SWEPT = {
     "frechet_limit": "Frechet distance, extrapolated",
@@ -367,15 +395,22 @@ def sweep(command: Evaluate) -> tuple[Path, dict[str, Any]]:
     assert command.nfe is not None
     evaluations = parse_evaluations(command.nfe)
     if command.seeds < 2:
-        raise ValueError(f"`--seeds` is {command.seeds}; error bars need at least 2.")
+        raise CommandError(f"`--seeds` is {command.seeds}; error bars need at least 2.")
     model = _run.open_model(command.run)
     data = _run.data_of(model)
-    space = open_space(command.classifier, data.source)
+    space = open_space(command.classifier, data)
     source = _build.make_source(data)
     sampler = command.sampler.completed(_run.sampler_of(command.run))
+    per_step = make_solver(sampler.solver or "multistep").evaluations_per_step
+    wrong = [number for number in evaluations if number % per_step]
+    if wrong:
+        raise CommandError(
+            f"`--nfe` has {wrong[0]}, but a step of this sampler takes {per_step} "
+            "evaluations: choose multiples of that."
+        )
     folder = command.folder or _run.output_folder(command.run) / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "sweep.json"
+    path = folder / SWEEP
     reference = open_reference(source, command.reference, space)
     setting = {
         "num": command.num,
@@ -386,7 +421,7 @@ def sweep(command: Evaluate) -> tuple[Path, dict[str, Any]]:
     if path.exists():
         report = json.loads(path.read_text())
         if {name: report[name] for name in setting} != setting:
-            raise ValueError(
+            raise FolderError(
                 f"{path} was measured with other options. Choose another `--folder`."
             )
     rows = report["rows"]
@@ -394,19 +429,14 @@ def sweep(command: Evaluate) -> tuple[Path, dict[str, Any]]:
         real, report["held_out_name"] = held_out(data, command.num, source)
         report["held_out"] = _swept(real, reference, space)
         write_json(path, report)
-    per_step = SOLVERS[sampler.solver or "multistep"].evaluations_per_step
     for number in evaluations:
-        if number % per_step:
-            raise ValueError(
-                f"`--nfe` has {number}, but a step of this sampler takes {per_step}"
-                " evaluations: choose multiples of that."
-            )
         for seed in range(command.seed, command.seed + command.seeds):
             row = rows.setdefault(str(number), {})
             if str(seed) in row:
                 continue
             options = replace(sampler, steps=number // per_step).options()
-            images = model.sample(command.num, seed=seed, **options)
+            with _cli.stage(f"{number} evaluations, seed {seed}"):
+                images = model.sample(command.num, seed=seed, **options)
             row[str(seed)] = _swept(np.clip(images, 0, 1), reference, space)
             distance = row[str(seed)]["frechet_limit"]
             print(f"{number} evaluations, seed {seed}: {distance:.4g}", flush=True)
@@ -465,27 +495,24 @@ def sweep_table(report: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    with _cli.plain_errors():
-        command = _cli.parse(Evaluate, "experiments.evaluate", __doc__)
-        if command.nfe is not None:
-            folder, report = sweep(command)
-            print(sweep_table(report))
-            _cli.wrote(folder / "sweep.json", folder / "sweep.png")
-            return
-        folder, report = evaluate(command)
-        print(table(report))
-        names = (
-            "evaluation.json",
-            "samples.png",
-            "real.png",
-            "neighbours.png",
-            "relative_loss.png",
-        )
-        _cli.wrote(*(folder / name for name in names))
-        _cli.next_commands(
-            f"python -m experiments.sample {command.run}",
-            f"python -m experiments.samplers {command.run}",
-        )
+    _cli.run(_main)
+
+
+def _main() -> None:
+    command = _cli.parse(Evaluate, "experiments.evaluate", __doc__)
+    if command.nfe is not None:
+        folder, report = sweep(command)
+        print(sweep_table(report))
+        _cli.wrote(folder / SWEEP, folder / "sweep.png")
+        _cli.next_commands(_cli.command("experiments.evaluate", command.run))
+        return
+    paths, report = evaluate(command)
+    print(table(report))
+    _cli.wrote(*paths)
+    _cli.next_commands(
+        _cli.command("experiments.sample", command.run),
+        _cli.command("experiments.samplers", command.run),
+    )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import tyro
 import softsde as ss
 
 from . import _cli
+from ._errors import CommandError
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,13 @@ class Prepare:
 def open_source(command: Prepare, split: str) -> ss.data.AbstractSource:
     """The pictures of a split.
 
-    **Raises:** `ValueError` if the options do not fit the source.
+    **Raises:** `CommandError` if the options do not fit the source.
     """
     folder = Path(command.source)
     if command.crop is None:
         return ss.data.load(command.source, split, size=command.size)
     if not folder.is_dir() or command.size is None:
-        raise ValueError(
+        raise CommandError(
             "`--crop` is for a folder of pictures, and needs `--size`, the side that "
             "they are resized to."
         )
@@ -82,13 +83,22 @@ def prepare(command: Prepare) -> None:
 
 
 def main() -> None:
-    with _cli.plain_errors():
-        command = _cli.parse(Prepare, "experiments.prepare", __doc__)
-        prepare(command)
-        _cli.next_commands(
-            "python -m experiments.train fashion_mnist_blur --data.source "
-            f"{command.folder} --folder runs/{command.folder.name}"
+    _cli.run(_main)
+
+
+def _main() -> None:
+    command = _cli.parse(Prepare, "experiments.prepare", __doc__)
+    prepare(command)
+    _cli.next_commands(
+        _cli.command(
+            "experiments.train",
+            "images",
+            "--data.source",
+            command.folder,
+            "--folder",
+            Path("runs") / command.folder.name,
         )
+    )
 
 
 if __name__ == "__main__":

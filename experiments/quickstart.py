@@ -12,6 +12,7 @@ from pathlib import Path
 
 from . import _cli, classifier, evaluate, sample, train
 from ._config import PRESETS
+from ._errors import CommandError
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class Quickstart:
 
 def quickstart(command: Quickstart) -> list[Path]:
     """Runs all four parts, and returns the files to look at."""
+    for option, value, least in (("steps", command.steps, 1), ("num", command.num, 10)):
+        if value < least:
+            raise CommandError(f"`--{option}` is {value}; expected at least {least}.")
     if command.again and (command.folder / "config.json").exists():
         shutil.rmtree(command.folder)
     config = PRESETS["digits_blur"].config
@@ -43,7 +47,8 @@ def quickstart(command: Quickstart) -> list[Path]:
         ),
     )
     print("1/4 Training a model of digits under blur and noise")
-    train.train(config, command.folder)
+    words = _cli.command("experiments.quickstart", "--folder", command.folder)
+    train.train(config, command.folder, command=words)
     print("2/4 Training a classifier, to measure the model with")
     judge, _ = classifier.train(
         classifier.Train("digits", folder=command.folder / "classifier", epochs=30.0)
@@ -52,24 +57,27 @@ def quickstart(command: Quickstart) -> list[Path]:
     run = str(command.folder)
     pictures = sample.sample(sample.Sample(run))
     print("4/4 Measuring them")
-    folder, report = evaluate.evaluate(
+    measured, report = evaluate.evaluate(
         evaluate.Evaluate(run, num=command.num, classifier=str(judge))
     )
     print(evaluate.table(report))
-    return [*pictures, folder / "neighbours.png", folder / "evaluation.json"]
+    return [*pictures, *measured]
 
 
 def main() -> None:
+    _cli.run(_main)
+
+
+def _main() -> None:
     began = time.monotonic()
-    with _cli.plain_errors():
-        command = _cli.parse(Quickstart, "experiments.quickstart", __doc__)
-        paths = quickstart(command)
-        print(f"\n{time.monotonic() - began:.0f} s in all.")
-        _cli.wrote(*paths)
-        _cli.next_commands(
-            f"python -m experiments.sample {command.folder} --steps 30",
-            "python -m experiments.train fashion_mnist_blur",
-        )
+    command = _cli.parse(Quickstart, "experiments.quickstart", __doc__)
+    paths = quickstart(command)
+    print(f"\n{time.monotonic() - began:.0f} s in all.")
+    _cli.wrote(*paths)
+    _cli.next_commands(
+        _cli.command("experiments.sample", command.folder, "--steps", 30),
+        _cli.command("experiments.train", "digits_blur", "--process", "ve"),
+    )
 
 
 if __name__ == "__main__":

@@ -1,21 +1,26 @@
 """Draw samples from a model: `python -m experiments.sample RUN`.
 
-RUN is a run folder, such as runs/fashion_mnist_blur, or the name of a model that comes
-with the package. Writes a picture of the samples, the samples themselves, and a picture
-of four of them on their way from the prior to the image.
+RUN is a run folder, such as runs/digits_blur, or the name of a model that comes with
+the package. Writes a picture of the samples, the samples themselves, and a picture of
+four of them on their way from the prior to the image.
 """
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import diffrax
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tyro
 
 import softsde as ss
+from softsde._files import atomically
 
 from . import _cli, _run
+from ._errors import CommandError
 from ._solvers import SolverConfig
 
 
@@ -30,6 +35,20 @@ class Sample:
     sampler: Annotated[SolverConfig, tyro.conf.arg(name="")] = field(
         default_factory=SolverConfig
     )
+    adaptive: float | None = None
+    """Tolerance of steps that adapt, such as 0.001. The solver must estimate its error:
+    `heun_normalised`, which is then the default."""
+    labels: tuple[str, ...] = ()
+    """Classes to draw, by name or number, each in turn; for models that were trained
+    with `--condition.labels`."""
+    guidance: float | None = None
+    """Strength of classifier-free guidance towards the classes; 1 is none."""
+    pngs: bool = False
+    """Also write each image as a PNG of its own, clipped to [0, 1]."""
+    clip: bool = False
+    """Clip the images of the .npz file to [0, 1], instead of keeping them as drawn."""
+    batch_size: int = 256
+    """How many images are drawn at once."""
     seed: int = 0
     """Each seed draws other images."""
     folder: Path | None = None
@@ -37,58 +56,172 @@ class Sample:
     with the package in runs/shipped/RUN."""
 
 
+def conditions(model: ss.Model, words: tuple[str, ...], num: int) -> Any:
+    """The class of each sample, by the names or numbers given.
+
+    **Raises:** `CommandError` for a class that the model does not know.
+    """
+    count = model.card.get("num_classes")
+    names = model.card.get("class_names") or []
+    if not isinstance(count, int):
+        if words:
+            raise CommandError(
+                "`--labels`: this model was trained without classes. Train one with "
+                "`--condition.labels`, or leave `--labels` out."
+            )
+        return None
+    numbers = []
+    for word in words:
+        if word in names:
+            numbers.append(names.index(word))
+        elif word.isdigit() and int(word) < count:
+            numbers.append(int(word))
+        else:
+            known = f", or {', '.join(names)}" if names else ""
+            raise CommandError(
+                f"`--labels {word}`: there is no such class. Give numbers from 0 to "
+                f"{count - 1}{known}."
+            )
+    if not numbers:
+        return None
+    return jnp.asarray(np.resize(numbers, num), jnp.int32)
+
+
+def sampler_options(command: Sample, sampler: SolverConfig) -> dict[str, Any]:
+    """The arguments of [`softsde.sample`][]."""
+    options = sampler.options()
+    if command.adaptive is None:
+        return options
+    if not command.adaptive > 0:
+        raise CommandError(
+            f"`--adaptive` is {command.adaptive}; expected a tolerance above 0."
+        )
+    if command.sampler.solver is None:
+        options["solver"] = ss.Heun("normalised")
+        options.pop("clock", None)
+    options["times"] = diffrax.PIDController(
+        rtol=command.adaptive, atol=command.adaptive
+    )
+    return options
+
+
 def sample(command: Sample) -> list[Path]:
     """Draws, and returns the paths written."""
-    if command.num < 1:
-        raise ValueError(f"`--num` is {command.num}; expected at least 1.")
+    for option, value in (("num", command.num), ("batch-size", command.batch_size)):
+        if value < 1:
+            raise CommandError(f"`--{option}` is {value}; expected at least 1.")
     model = _run.open_model(command.run)
-    folder = command.folder or _run.output_folder(command.run) / "drawn"
-    folder.mkdir(parents=True, exist_ok=True)
     sampler = command.sampler.completed(_run.sampler_of(command.run))
-    options = sampler.options()
-    images = model.sample(command.num, seed=command.seed, **options)
+    options = sampler_options(command, sampler)
+    condition = conditions(model, command.labels, command.num)
+    if command.guidance is not None:
+        if condition is None:
+            raise CommandError(
+                "`--guidance` strengthens classes: give them with `--labels`."
+            )
+        guided = ss.guidance.ClassifierFree(model.denoiser, command.guidance)
+        model = ss.Model(guided, model.prior, model.card)
+    folder = command.folder or _run.output_folder(command.run) / "drawn"
+    stem = _stem(command, sampler)
+    with _cli.stage(f"Drawing {command.num:,} samples, {sampler.label}"):
+        try:
+            images = model.sample(
+                command.num,
+                seed=command.seed,
+                condition=condition,
+                batch_size=command.batch_size,
+                **options,
+            )
+        except (ValueError, TypeError) as error:
+            raise CommandError(f"`--solver {sampler.label}`: {error}") from error
+    with _cli.stage("Drawing four of them on their way"):
+        strip = _way(command, model, condition, options)
 
-    # The first samples again, now with all states on the way.
+    scale, pad = _run.layout(images.shape[1:])
+    columns = 8 if command.num <= 64 else 16
+    paths = [
+        ss.plotting.save_grid(
+            folder / f"{stem}.png",
+            images[:256],
+            columns=columns,
+            scale=scale,
+            pad=pad,
+            title=f"{command.num} samples, {sampler.label}, uncurated",
+        )
+    ]
+    if strip is not None:
+        paths.append(
+            ss.plotting.save_png(
+                folder / f"{stem}_way.png",
+                ss.plotting.trajectory_strip(strip, frames=12, scale=scale, pad=pad),
+                title="from prior to sample: the state, and below it the prediction",
+            )
+        )
+    arrays: dict[str, Any] = {
+        "images": np.clip(images, 0, 1) if command.clip else images
+    }
+    if condition is not None:
+        arrays["labels"] = np.asarray(condition)
+    with atomically(folder / f"{stem}.npz") as file:
+        np.savez_compressed(file, **arrays)
+    paths.append(folder / f"{stem}.npz")
+    if command.pngs:
+        for i, image in enumerate(images):
+            ss.plotting.save_png(
+                folder / stem / f"{i:06d}.png",
+                ss.plotting.image_grid(image[None], pad=0),
+            )
+        paths.append(folder / stem)
+    return paths
+
+
+def _stem(command: Sample, sampler: SolverConfig) -> str:
+    parts = [sampler.label]
+    if command.adaptive is not None:
+        parts.append(f"adaptive{command.adaptive:g}")
+    if command.labels:
+        parts.append("classes_" + "_".join(command.labels).replace("/", "-"))
+    if command.guidance is not None:
+        parts.append(f"guidance{command.guidance:g}")
+    return "_".join([*parts, f"seed{command.seed}"])
+
+
+def _way(
+    command: Sample, model: ss.Model, condition: Any, options: dict[str, Any]
+) -> np.ndarray | None:
+    """The first samples again, now with all states on the way: `(rows, times, ...)`."""
+    number = min(4, command.num)
+    # Steps that adapt are at times of their own: these are shown.
+    shown: Any = True
+    if command.adaptive is not None:
+        process = model.process
+        shown = np.linspace(process.t1, process.t0, 12, dtype=np.float32)
     way = ss.sample(
         model.denoiser,
         prior=model.prior,
-        num_samples=min(4, command.num),
-        save_trajectory=True,
+        num_samples=number,
+        condition=None if condition is None else condition[:number],
+        save_trajectory=shown,
         key=jax.random.key(command.seed),
         **options,
     )
     assert way.trajectory is not None and way.predictions is not None
     rows = np.stack([way.trajectory, way.predictions], axis=1)
-
-    stem = f"{sampler.label}_seed{command.seed}"
-    scale, pad = _run.layout(images.shape[1:])
-    picture = ss.plotting.save_grid(
-        folder / f"{stem}.png",
-        images[:256],
-        columns=8 if command.num <= 64 else 16,
-        scale=scale,
-        pad=pad,
-        title=f"{command.num} samples, {sampler.label}, uncurated",
-    )
-    strip = ss.plotting.save_png(
-        folder / f"{stem}_way.png",
-        ss.plotting.trajectory_strip(
-            rows.reshape(-1, *rows.shape[2:]), frames=12, scale=scale, pad=pad
-        ),
-        title="from prior to sample: the state, and below it the prediction",
-    )
-    np.savez_compressed(folder / f"{stem}.npz", images=images)
-    return [picture, strip, folder / f"{stem}.npz"]
+    return rows.reshape(-1, *rows.shape[2:])
 
 
 def main() -> None:
-    with _cli.plain_errors():
-        command = _cli.parse(Sample, "experiments.sample", __doc__)
-        _cli.wrote(*sample(command))
-        _cli.next_commands(
-            f"python -m experiments.sample {command.run} --seed {command.seed + 1}",
-            f"python -m experiments.evaluate {command.run}",
-        )
+    _cli.run(_main)
+
+
+def _main() -> None:
+    command = _cli.parse(Sample, "experiments.sample", __doc__)
+    _cli.wrote(*sample(command))
+    again = dataclasses.replace(command, seed=command.seed + 1)
+    _cli.next_commands(
+        _cli.command("experiments.sample", command.run, "--seed", again.seed),
+        _cli.command("experiments.evaluate", command.run),
+    )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ import softsde as ss
 from softsde._files import write_json
 
 from . import _build, _cli, _run
-from ._solvers import SOLVERS, SolverConfig
+from ._errors import CommandError, FolderError
+from ._solvers import SolverConfig, make_solver
 from .evaluate import Reference, Space, held_out, open_reference, open_space
 
 #: On the probability flow, on the paper's clock, and with churn, whose amount depends
@@ -60,7 +61,7 @@ def solver_config(name: str, evaluations: int) -> SolverConfig:
     """A sampler of the table, with as many steps as the evaluations allow."""
     chosen = SAMPLERS[name]
     assert chosen.solver is not None
-    solver = SOLVERS[chosen.solver]
+    solver = make_solver(chosen.solver)
     steps = evaluations // solver.evaluations_per_step
     if solver.noise == "clock" and chosen.clock is None:
         # As much as steps can follow: see `softsde.clocks.Churn`.
@@ -70,9 +71,16 @@ def solver_config(name: str, evaluations: int) -> SolverConfig:
 
 def compare(command: Samplers) -> tuple[Path, dict[str, Any]]:
     """Measures the distances that are missing; returns the folder and the report."""
+    for option, value in (("num", command.num), ("reference", command.reference)):
+        if value < 10:
+            raise CommandError(f"`--{option}` is {value}; expected at least 10.")
+    if not command.evaluations or min(command.evaluations) < 2:
+        raise CommandError(
+            f"`--evaluations` is {command.evaluations}; expected numbers of at least 2."
+        )
     model = _run.open_model(command.run)
     data = _run.data_of(model)
-    space = open_space(None, data.source)
+    space = open_space(None, data)
     source = _build.make_source(data)
     folder = command.folder or _run.output_folder(command.run) / "samplers"
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +90,7 @@ def compare(command: Samplers) -> tuple[Path, dict[str, Any]]:
     if path.exists():
         before = json.loads(path.read_text())
         if {name: before[name] for name in setting} != setting:
-            raise ValueError(
+            raise FolderError(
                 f"{path} was measured with other options. Choose another `--folder`."
             )
         report = before
@@ -100,7 +108,8 @@ def compare(command: Samplers) -> tuple[Path, dict[str, Any]]:
                 continue
             reference = reference or open_reference(source, command.reference, space)
             options = solver_config(name, evaluations).options()
-            images = model.sample(command.num, seed=command.seed, **options)
+            with _cli.stage(f"{name} with {evaluations} evaluations"):
+                images = model.sample(command.num, seed=command.seed, **options)
             row[str(evaluations)] = _distance(np.clip(images, 0, 1), reference, space)
             print(f"{name} with {evaluations} evaluations: {row[str(evaluations)]:.1f}")
             write_json(path, report)
@@ -132,28 +141,31 @@ def table(report: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    with _cli.plain_errors():
-        command = _cli.parse(Samplers, "experiments.samplers", __doc__)
-        began = time.monotonic()
-        folder, report = compare(command)
-        print(table(report))
-        print(f"in {time.monotonic() - began:.0f} s")
-        rows = report["frechet_distance"]
-        evaluations = sorted(command.evaluations)
-        picture = ss.plotting.plot_curves(
-            np.array(evaluations),
-            {
-                name: np.array([row[str(n)] for n in evaluations])
-                for name, row in rows.items()
-            },
-            folder / "samplers.png",
-            x_label="evaluations of the network",
-            y_label="Frechet distance",
-            logarithmic=True,
-            title=f"{command.run}, {command.num} samples",
-        )
-        _cli.wrote(folder / "samplers.json", picture)
-        _cli.next_commands(f"python -m experiments.evaluate {command.run} --help")
+    _cli.run(_main)
+
+
+def _main() -> None:
+    command = _cli.parse(Samplers, "experiments.samplers", __doc__)
+    began = time.monotonic()
+    folder, report = compare(command)
+    print(table(report))
+    print(f"in {time.monotonic() - began:.0f} s")
+    rows = report["frechet_distance"]
+    evaluations = sorted(command.evaluations)
+    picture = ss.plotting.plot_curves(
+        np.array(evaluations),
+        {
+            name: np.array([row[str(n)] for n in evaluations])
+            for name, row in rows.items()
+        },
+        folder / "samplers.png",
+        x_label="evaluations of the network",
+        y_label="Frechet distance",
+        logarithmic=True,
+        title=f"{command.run}, {command.num} samples",
+    )
+    _cli.wrote(folder / "samplers.json", picture)
+    _cli.next_commands(_cli.command("experiments.evaluate", command.run))
 
 
 if __name__ == "__main__":

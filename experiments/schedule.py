@@ -8,6 +8,9 @@ distances, the level and the noise over time, and corrupted images.
     python -m experiments.schedule --data fashion_mnist
     python -m experiments.schedule --data digits --corruption soft_mask
     python -m experiments.schedule --data pictures/ --size 64 --last-level 23
+
+`--levels-out FILE` also writes the levels where you say. A model is trained with them
+by `python -m experiments.train EXPERIMENT --process.levels FILE`.
 """
 
 import shlex
@@ -20,9 +23,13 @@ import jax
 import numpy as np
 
 import softsde as ss
+from softsde._files import atomically
 
-from . import _cli, _corruptions
+from . import _cli, _corruptions, _images
 from ._config import PRESETS
+from ._errors import CommandError
+from ._images import ImagesConfig
+from ._solvers import file_name
 
 
 @dataclass(frozen=True)
@@ -31,10 +38,14 @@ class Schedule:
 
     data: str
     """A name, such as `mnist`, or your own images: a .npy or .npz file or a folder."""
-    corruption: _corruptions.CorruptionName = "gaussian_blur"
-    """The family of operators."""
+    corruption: str = "gaussian_blur"
+    """The family of operators: any of `softsde.corruptions`, also with options,
+    'GaussianBlur(half_size=8)', composed, 'Compose(GaussianBlur, Fade)', or your own as
+    `module:name`."""
     size: int | None = None
     """Side in pixels to which the pictures of a folder are resized."""
+    levels_out: Path | None = None
+    """Also write the levels to this .json file."""
     images: int = 3000
     """Number of images to compare, spread evenly over the data."""
     num_levels: int = 256
@@ -68,6 +79,7 @@ class Schedule:
             ("num_levels", 256),
             ("num_points", 32),
             ("metric", "brenier"),
+            ("levels_out", None),
             ("first_level", None),
             ("last_level", None),
             ("noise_fraction", 0.2),
@@ -80,8 +92,9 @@ class Schedule:
 
 def schedule(command: Schedule) -> list[Path]:
     """Computes, and returns the paths written."""
-    source = ss.data.load(command.data, size=command.size)
-    corruption = _corruptions.CORRUPTIONS[command.corruption](source.shape)
+    _check(command)
+    source = _images.load(command.data, ImagesConfig(size=command.size))
+    corruption = _corruptions.make(command.corruption, source.shape)
     levels = _corruptions.candidates(
         corruption,
         source.shape,
@@ -96,15 +109,16 @@ def schedule(command: Schedule) -> list[Path]:
         flush=True,
     )
     began = time.perf_counter()
-    found = ss.fitting.transport_schedule(
-        corruption,
-        levels,
-        images,
-        num_points=command.num_points,
-        metric=command.metric,
-        start=command.noise_fraction,
-        key=jax.random.key(0),
-    )
+    with _cli.stage("Measuring distances"):
+        found = ss.fitting.transport_schedule(
+            corruption,
+            levels,
+            images,
+            num_points=command.num_points,
+            metric=command.metric,
+            start=command.noise_fraction,
+            key=jax.random.key(0),
+        )
     seconds = time.perf_counter() - began
     print(
         f"{command.num_points} points, steps of {found.steps.mean():.4g} on average "
@@ -117,9 +131,16 @@ def schedule(command: Schedule) -> list[Path]:
     found.schedule.save(
         paths[0], provenance=_provenance(command, corruption, source, images, found)
     )
-    np.savez(
-        paths[1], levels=levels, distances=found.distances, path=np.array(found.path)
-    )
+    if command.levels_out is not None:
+        paths.insert(0, command.levels_out)
+        command.levels_out.parent.mkdir(parents=True, exist_ok=True)
+        found.schedule.save(
+            paths[0], provenance=_provenance(command, corruption, source, images, found)
+        )
+    with atomically(folder / "distances.npz") as file:
+        np.savez(
+            file, levels=levels, distances=found.distances, path=np.array(found.path)
+        )
     noise = ss.schedules.TwoPhase(
         command.sigma_min, command.sigma_max, command.noise_fraction
     )
@@ -127,7 +148,34 @@ def schedule(command: Schedule) -> list[Path]:
 
 
 def _default_name(command: Schedule) -> str:
-    return f"schedule_{Path(command.data).stem}_{command.corruption}"
+    return f"schedule_{_images.data_name(command.data)}_{file_name(command.corruption)}"
+
+
+def _check(command: Schedule) -> None:
+    for option, value, least in (
+        ("images", command.images, 2),
+        ("num-levels", command.num_levels, 2),
+        ("num-points", command.num_points, 2),
+    ):
+        if value < least:
+            raise CommandError(f"`--{option}` is {value}; expected at least {least}.")
+    if command.num_points > command.num_levels:
+        raise CommandError(
+            f"`--num-points` is {command.num_points}; expected at most the "
+            f"{command.num_levels} candidates of `--num-levels`."
+        )
+    if not 0 <= command.noise_fraction < 1:
+        raise CommandError(
+            f"`--noise-fraction` is {command.noise_fraction}; expected a share from 0 "
+            "up to, not including, 1."
+        )
+    if not 0 < command.sigma_min <= command.sigma_max:
+        raise CommandError(
+            f"`--sigma-min` {command.sigma_min} and `--sigma-max` {command.sigma_max}: "
+            "expected noise above 0 that grows."
+        )
+    if command.levels_out is not None and command.levels_out.suffix != ".json":
+        raise CommandError(f"`--levels-out {command.levels_out}` should end in .json.")
 
 
 def _provenance(command, corruption, source, images, found) -> dict[str, Any]:
@@ -200,21 +248,38 @@ def _pictures(command, corruption, images, found, noise, folder) -> list[Path]:
     ]
 
 
+def next_training(command: Schedule, levels: Path) -> str:
+    """The command that trains with the levels."""
+    experiment = next(
+        (n for n, p in PRESETS.items() if p.config.data.source == command.data), None
+    )
+    words: list[object] = [experiment or "images"]
+    if experiment is None:
+        words += ["--data.source", command.data]
+        words += ImagesConfig(size=command.size).words("--data.")
+    name = _corruptions.make_name(command.corruption)
+    if name == "GaussianBlur":
+        words += ["--process", "soft_blur", "--process.levels", levels]
+    else:
+        noise = (
+            f"TwoPhase({command.sigma_min}, {command.sigma_max}, "
+            f"{command.noise_fraction})"
+        )
+        words += ["--process", "Process", "--process.corruption", command.corruption]
+        words += ["--process.levels", levels, "--process.noise", noise]
+    words += ["--folder", f"runs/{_default_name(command)}_model"]
+    return _cli.command("experiments.train", *words)
+
+
 def main() -> None:
-    with _cli.plain_errors():
-        command = _cli.parse(Schedule, "experiments.schedule", __doc__)
-        paths = schedule(command)
-        _cli.wrote(*paths)
-        commands = [
-            f"python -c \"import softsde as ss; ss.schedules.load('{paths[0]}')\""
-        ]
-        commands += [
-            f"python -m experiments.train {name}  # chooses its own schedule like this"
-            for name, preset in PRESETS.items()
-            if command.corruption == "gaussian_blur"
-            and preset.config.data.source == command.data
-        ]
-        _cli.next_commands(*commands)
+    _cli.run(_main)
+
+
+def _main() -> None:
+    command = _cli.parse(Schedule, "experiments.schedule", __doc__)
+    paths = schedule(command)
+    _cli.wrote(*paths)
+    _cli.next_commands(next_training(command, paths[0]))
 
 
 if __name__ == "__main__":

@@ -1,149 +1,159 @@
-"""Train a model: `python -m experiments.train fashion_mnist_blur`.
+"""Train a model: `python -m experiments.train digits_blur`.
 
 Writes a run folder, which is also a model: `softsde.load` reads it. You can stop it at
-any moment, e.g. with Ctrl-C; the same command goes on where it stopped.
+any moment, e.g. with Ctrl-C; `--resume FOLDER` goes on where it stopped.
 """
 
+import contextlib
 import dataclasses
+import difflib
+import sys
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
+import equinox as eqx
 import jax
-import tyro
+import jax.numpy as jnp
 
 import softsde as ss
 
-from . import _build, _cli, _run
-from ._config import PRESETS, Config
+from . import _build, _cli, _images, _options, _registry, _run
+from ._config import PARTS, PRESETS, Config, to_dict
+from ._errors import CommandError, FolderError
 from ._scale import ScaleConfig
 
-
-@dataclass(frozen=True)
-class Train:
-    """Train, or go on training."""
-
-    config: Annotated[Config, tyro.conf.arg(name="")]
-    folder: Path
-    """The run folder. If it holds a run, that run is resumed."""
-    scale: ScaleConfig = field(default_factory=ScaleConfig)
+_MODULE = "experiments.train"
 
 
-def make_network(config: Config, shape: tuple[int, int, int]) -> tuple[Any, Any]:
+def make_network(parts: _build.Parts, initial: str | None) -> tuple[Any, Any]:
     """The network to start from, and the card of the model that it is of, if any.
 
-    **Raises:** `ValueError` if that model has another network than the config.
+    **Raises:** `CommandError` if that model has another network than the config.
     """
-    new = _build.make_network(config.network, shape)
-    if config.training.initial is None:
+    new = parts.network()
+    if initial is None:
         return new, None
-    model = _run.open_model(config.training.initial)
-    network = getattr(model.denoiser, "network", None)
+    model = _run.open_model(initial)
+    network = (
+        model.denoiser.network if isinstance(model.denoiser, ss.Denoiser) else None
+    )
     found = getattr(network, "arguments", None)
-    if found != new.arguments:
-        raise ValueError(
-            f"`--training.initial {config.training.initial}` has a network with the "
-            f"arguments\n  {found}\nand the weights are wanted for one with\n  "
-            f"{new.arguments}\nAsk for the same `--network` options and images."
+    if type(network) is not type(new) or found != new.arguments:
+        raise CommandError(
+            f"{initial} has a network with the arguments\n  {found}\nand the weights "
+            f"are wanted for one with\n  {new.arguments}\nAsk for the same `--network` "
+            "options and images."
         )
     return network, model.card
 
 
+def _conditions(config: Config, source: ss.data.AbstractSource, num: int) -> Any:
+    """The classes of the samples in a picture: each in turn."""
+    if not config.condition.labels:
+        return None
+    return jnp.arange(num, dtype=jnp.int32) % source.num_classes
+
+
 def train(
-    config: Config, folder: Path, scale: ScaleConfig | None = None
+    config: Config,
+    folder: Path,
+    scale: ScaleConfig | None = None,
+    *,
+    command: str = "softsde",
+    from_weights: bool = False,
 ) -> ss.train.FitResult:
-    """Trains until the config's number of steps, from the state in the folder."""
+    """Trains until the config's number of steps, from the state in the folder.
+
+    **Arguments:**
+
+    - `config`: the experiment.
+    - `folder`: the run folder. If it holds a run, that run goes on.
+    - `scale`: the devices, and what is watched. It may change between sessions.
+    - `command`: what was typed, for the record.
+    - `from_weights`: go on from the model of a folder whose checkpoints are gone.
+
+    **Returns:** what `softsde.train.fit` returned.
+    """
     began = time.monotonic()
     scale = ScaleConfig() if scale is None else scale
-    # Mistakes in a config show here, before anything is written.
-    source = _build.make_source(config.data)
-    network, initial = make_network(config, source.shape)
-    optimiser = _build.make_optimiser(config)
-    loader = _build.make_loader(source, config)
-    mesh = scale.mesh()
-    sampler = config.sampling.sampler
-    with ss.train.first_host_first():
-        process, prior = _run.start(folder, config, source)
-    parameters = _run.count_parameters(network)
-    pixels, pad = _run.layout(source.shape)
-    _say(
-        f"{source}\n{parameters:,} parameters, {mesh.size} {jax.default_backend()} "
-        f"device(s), batches of {config.training.batch_size}; writing to {folder}/"
-    )
+    _check_numbers(config, scale)
+    mesh = _make_mesh(scale)
+    alone = jax.process_count() == 1
+    with contextlib.ExitStack() as stack:
+        # The first host tries everything and writes the folder; the others find it.
+        with ss.train.first_host_first():
+            stack.enter_context(_run.claim(folder))
+            resumed = _run.check(folder, config, from_weights=from_weights)
+            # Mistakes in a config show here, before anything is written.
+            source = _build.make_source(config.data)
+            parts = _build.Parts(config, source)
+            loader = _build.make_loader(source, config)
+            optimiser = parts.optimiser()
+            if resumed or not ss.train.is_first_host():
+                process = _run.read_process(folder, config)
+            else:
+                with _stage("Choosing the process"):
+                    process = parts.process()
+            lost = str(folder) if from_weights else None
+            network, initial = make_network(parts, lost or config.training.initial)
+            prior = parts.prior(process)
+            loss_fn, carry = parts.loss(process)
+            denoiser = parts.denoiser(network, process)
+            _try_loss(config, loss_fn, denoiser, carry, source)
+            session = _Session(config, folder, source, prior, command, initial)
 
-    def make_model(key: Any) -> ss.Denoiser:
-        if initial is not None:
-            return ss.Denoiser(network, process)
-        return ss.Denoiser(_build.new_network(config.network, source.shape), process)
+            def new_state() -> ss.train.TrainState:
+                def make_model(key: Any) -> ss.Denoiser:
+                    drawn = parts.network() if initial is None else network
+                    return parts.denoiser(drawn, process)
 
-    def keep(state: ss.train.TrainState, step: int) -> None:
-        """Writes the averaged model, a picture of its samples, and the loss so far.
+                key = jax.random.key(config.training.seed)
+                return ss.train.init_state(
+                    make_model, optimiser, key=key, carry=carry, mesh=mesh
+                )
 
-        A resumed run may repeat it for the same step: every file is replaced.
-        """
-        averaged = ss.train.gather(state.ema)
-        if not ss.train.is_first_host():
-            return
-        card = {
-            "experiment": folder.name,
-            "steps": step,
-            "images_seen": step * config.training.batch_size,
-            "parameters": parameters,
-            "data": config.data.source,
-            "size": config.data.size,
-            "num_images": len(source),
-            "commit": _run.commit(),
-            "softsde": ss.__version__,
-            "config": dataclasses.asdict(config),
-        }
-        if initial is not None:
-            card["initial"] = initial
-        model = ss.Model(averaged, prior, card)
-        model.save(folder)
-        # Options that may change, such as the number of steps, change here: not before
-        # `fit` has made sure that no other command is training in this folder.
-        config.save(folder / "config.json")
-        ss.plotting.save_grid(
-            folder / "samples" / f"step_{step:06d}.png",
-            model.sample(
-                config.sampling.num, seed=config.sampling.seed, **sampler.options()
-            ),
-            scale=pixels,
-            pad=pad,
-            title=f"step {step}: {sampler.label}, uncurated",
+            # Several hosts make their state together, after this block.
+            state = new_state() if alone else None
+            with _stage("Trying what comes later: a picture, the model, a checkpoint"):
+                session.rehearse(denoiser, state)
+            if not resumed:
+                _run.start(folder, config, process, command)
+        if state is None:
+            state = new_state()
+        if from_weights:
+            state = _from_weights(folder, config, state, loader, mesh)
+        _run.record(folder, command)
+        _say(
+            f"{source}\n{_run.count_parameters(network):,} parameters, {mesh.size} "
+            f"{jax.default_backend()} device(s), batches of "
+            f"{config.training.batch_size}; writing to {folder}/"
         )
-        if (folder / "metrics.jsonl").stat().st_size > 0:
-            ss.plotting.plot_metrics(folder / "metrics.jsonl", folder / "loss.png")
-
-    result = ss.train.fit(
-        ss.train.init_state(
-            make_model,
-            optimiser,
-            key=jax.random.key(config.training.seed),
-            mesh=mesh,
-        ),
-        loader,
-        ss.train.make_train_step(
-            _build.make_loss(config),
-            optimiser,
-            ema_decay=config.optimiser.ema_decay,
-            accumulate=scale.accumulate,
-            mesh=mesh,
-        ),
-        num_steps=config.training.steps,
-        folder=folder,
-        config=config.identity(),
-        checkpoint_every=None,
-        checkpoint_seconds=config.training.checkpoint_seconds,
-        log_every=config.training.log_every,
-        callbacks=[(config.training.sample_every, keep)],
-        max_seconds=config.training.max_seconds,
-        **scale.fit_options(),
-    )
-    missing = ss.train.first_host_says(not (folder / "model.json").exists())
-    if result.step % config.training.sample_every or missing:
-        keep(result.state, result.step)
+        result = ss.train.fit(
+            state,
+            loader,
+            ss.train.make_train_step(
+                loss_fn,
+                optimiser,
+                ema_decay=config.optimiser.ema_decay,
+                accumulate=scale.accumulate,
+                mesh=mesh,
+            ),
+            num_steps=config.training.steps,
+            folder=folder,
+            config=_of_checkpoints(config),
+            # A checkpoint before each model: no model is without one.
+            checkpoint_every=config.training.sample_every,
+            checkpoint_seconds=config.training.checkpoint_seconds,
+            log_every=config.training.log_every,
+            callbacks=[(config.training.sample_every, session.keep)],
+            max_seconds=config.training.max_seconds,
+            **scale.fit_options(),
+        )
+        missing = ss.train.first_host_says(not (folder / "model.json").exists())
+        if result.step % config.training.sample_every or missing:
+            session.keep(result.state, result.step)
     _say(
         f"{result.reason} at step {result.step} of {config.training.steps}: "
         f"{time.monotonic() - began:.0f} s now, {result.seconds:.0f} s in all sessions."
@@ -152,27 +162,370 @@ def train(
 
 
 def _say(message: str) -> None:
+    """Prints on the first host."""
     if ss.train.is_first_host():
-        print(message)
+        print(message, flush=True)
+
+
+def _stage(text: str) -> contextlib.AbstractContextManager[None]:
+    """A stage that the first host tells of."""
+    return _cli.stage(text) if ss.train.is_first_host() else contextlib.nullcontext()
+
+
+def _make_mesh(scale: ScaleConfig) -> Any:
+    try:
+        return scale.mesh()
+    except ValueError as error:
+        raise CommandError(f"`--scale.fsdp {scale.fsdp}`: {error}") from error
+
+
+def _try_loss(
+    config: Config,
+    loss_fn: Callable[..., Any],
+    denoiser: ss.Denoiser,
+    carry: Any,
+    source: ss.data.AbstractSource,
+) -> None:
+    """Traces the loss of two images, without computing it.
+
+    **Raises:** `CommandError` if the loss does not suit the process.
+    """
+    struct = jax.ShapeDtypeStruct
+    batch = {
+        "image": struct((2, *source.shape), jnp.float32),
+        "label": struct((2,), jnp.int32),
+    }
+    key = jax.random.key(0)
+    carried = () if carry is None else (carry,)
+    try:
+        eqx.filter_eval_shape(
+            lambda d, b, *c: loss_fn(d, b, *c, key=key), denoiser, batch, *carried
+        )
+    except (ValueError, TypeError) as error:
+        if type(error).__module__.startswith("jax"):
+            raise
+        raise CommandError(
+            f"`--loss {config.loss}` does not suit `--process {config.process.name}`: "
+            f"{error}"
+        ) from error
+
+
+def _of_checkpoints(config: Config) -> dict[str, Any]:
+    """What the checkpoints of a run are of. The rest is compared with config.json."""
+    training = config.training
+    return {"batch_size": training.batch_size, "seed": training.seed}
+
+
+def _check_numbers(config: Config, scale: ScaleConfig) -> None:
+    training, sampling = config.training, config.sampling
+    for option, value in (
+        ("training.steps", training.steps),
+        ("training.batch-size", training.batch_size),
+        ("training.sample-every", training.sample_every),
+        ("training.log-every", training.log_every),
+        ("training.checkpoint-seconds", training.checkpoint_seconds),
+        ("training.max-seconds", training.max_seconds),
+        ("sampling.num", sampling.num),
+        ("scale.accumulate", scale.accumulate),
+        ("scale.steps-per-call", scale.steps_per_call),
+        ("scale.profile", scale.profile),
+        ("scale.keep-every", scale.keep_every),
+    ):
+        if value is not None and not value > 0:
+            raise CommandError(f"`--{option}` is {value}; expected more than 0.")
+    if not 0 <= config.optimiser.ema_decay < 1:
+        raise CommandError(
+            f"`--optimiser.ema-decay` is {config.optimiser.ema_decay}; expected a "
+            "number from 0 up to, not including, 1."
+        )
+    if not 0 <= training.seed < 2**32:
+        raise CommandError(
+            f"`--training.seed` is {training.seed}; expected a number from 0 to 2^32."
+        )
+    devices = jax.device_count()
+    if training.batch_size % (devices * scale.accumulate):
+        parts = scale.accumulate
+        times = "" if parts == 1 else f" times `--scale.accumulate {parts}`"
+        raise CommandError(
+            f"`--training.batch-size` is {training.batch_size}; expected a multiple of "
+            f"{devices}, the number of devices that share a batch{times}."
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Session:
+    """What a training writes into its folder beside the checkpoints."""
+
+    config: Config
+    folder: Path
+    source: ss.data.AbstractSource
+    prior: ss.AbstractPrior
+    command: str
+    initial: Any
+
+    def keep(self, state: ss.train.TrainState, step: int) -> None:
+        """Writes the averaged model, a picture of its samples, and the loss so far.
+
+        A resumed run may repeat it for the same step: every file is replaced. A picture
+        that fails costs no training.
+        """
+        # All hosts take part in this; the first one alone writes.
+        averaged = ss.train.gather(state.ema)
+        if not ss.train.is_first_host():
+            return
+        model = self.model(averaged, step)
+        model.save(self.folder)
+        # Options that may change, such as the number of steps, change here.
+        self.config.save(self.folder / "config.json")
+        try:
+            self.draw(model, self.folder / "samples" / f"step_{step:06d}.png", step)
+            if (self.folder / "metrics.jsonl").stat().st_size > 0:
+                ss.plotting.plot_metrics(
+                    self.folder / "metrics.jsonl", self.folder / "loss.png"
+                )
+        except Exception as error:
+            _cli.say(
+                f"\nNo picture at step {step}: {type(error).__name__}: {error}\nThe "
+                "model is saved, and training goes on."
+            )
+
+    def rehearse(
+        self, denoiser: ss.Denoiser, state: ss.train.TrainState | None
+    ) -> None:
+        """Does everything once that `keep` and the checkpoints will do later.
+
+        Without a `state`, no checkpoint is tried: it would need all hosts.
+
+        **Raises:** `FolderError` if the folder cannot take the files; `CommandError` if
+        the options cannot be saved or sampled with.
+        """
+        if not ss.train.is_first_host():
+            return
+        trial = self.folder / _run.TRIAL
+        try:
+            model = self.model(denoiser, 0)
+            model.save(trial)
+            self.draw(model, trial / "samples.png", 0)
+            if state is not None:
+                with ss.train.Checkpointer(trial / "checkpoints") as checkpoints:
+                    checkpoints.save(state, None, 0)
+        except OSError as error:
+            raise FolderError(
+                f"{self.folder} does not take the files of the run ({error})."
+            ) from error
+        except CommandError:
+            raise
+        except (ValueError, TypeError, RuntimeError, eqx.EquinoxRuntimeError) as error:
+            if type(error).__module__.startswith("jax"):
+                raise
+            raise CommandError(
+                f"The run would fail when it draws or saves its first model: {error}"
+            ) from error
+        finally:
+            _run.remove(trial)
+
+    def model(self, denoiser: ss.Denoiser, step: int) -> ss.Model:
+        """The model, with a card."""
+        config, source = self.config, self.source
+        card: dict[str, Any] = {
+            "experiment": self.folder.name,
+            "command": self.command,
+            "steps": step,
+            "images_seen": step * config.training.batch_size,
+            "parameters": _run.count_parameters(denoiser.network),
+            "data": config.data.source,
+            "size": config.data.images.size,
+            "num_images": len(source),
+            "commit": _run.commit(),
+            "softsde": ss.__version__,
+            "config": to_dict(config),
+        }
+        if config.condition.labels:
+            names = source.class_names
+            card["num_classes"] = source.num_classes
+            card["class_names"] = None if names is None else list(names)
+        split = _images.describe_split(config.data.source, config.data.held_out)
+        if split is not None:
+            card["held_out"] = split
+        if self.initial is not None:
+            card["initial"] = self.initial
+        return ss.Model(denoiser, self.prior, card)
+
+    def draw(self, model: ss.Model, path: Path, step: int) -> None:
+        """Draws a picture of samples."""
+        sampling = self.config.sampling
+        scale, pad = _run.layout(self.source.shape)
+        ss.plotting.save_grid(
+            path,
+            model.sample(
+                sampling.num,
+                seed=sampling.seed,
+                condition=_conditions(self.config, self.source, sampling.num),
+                **sampling.sampler.options(),
+            ),
+            scale=scale,
+            pad=pad,
+            title=f"step {step}: {sampling.sampler.label}, uncurated",
+        )
+
+
+def _from_weights(
+    folder: Path, config: Config, state: ss.train.TrainState, loader: Any, mesh: Any
+) -> ss.train.TrainState:
+    """The state, at the step of the model in the folder.
+
+    It is saved as a checkpoint, so that the run goes on from there. The optimiser
+    starts anew.
+    """
+    steps = _run.open_model(str(folder)).card.get("steps")
+    if not isinstance(steps, int):
+        raise FolderError(f"The card of the model in {folder} names no `steps`.")
+    count = jnp.asarray(steps, state.step.dtype)
+    state = ss.train.shard_state(dataclasses.replace(state, step=count), mesh)
+    with ss.train.Checkpointer(
+        folder / "checkpoints", config=_of_checkpoints(config)
+    ) as checkpoints:
+        iterator: Any = iter(loader)
+        checkpoints.save(state, iterator, steps)
+    return state
+
+
+def _usage() -> str:
+    lines = [
+        (__doc__ or "").strip(),
+        "",
+        "usage: python -m experiments.train EXPERIMENT [OPTIONS]",
+        "       python -m experiments.train --resume FOLDER [OPTIONS]",
+        "",
+        "Experiments, each with its options under `EXPERIMENT --help`:",
+        *(f"  {name:20}{preset.summary}" for name, preset in PRESETS.items()),
+        "",
+        "Every experiment takes other parts by name:",
+    ]
+    lines += _part_lines()
+    lines += [
+        "",
+        "A name may carry options, `--loss 'CleanPrediction(weight=EDMWeight(0.3))'`,",
+        "or be your own, `module:name`. Options of the part itself are also options of",
+        "the command: `--process ve --process.sigma-max 20`.",
+        "",
+        "Options of a resumed run may change steps, learning rate and sampling:",
+        "  --resume FOLDER --training.steps 50000",
+        "  --resume FOLDER --from-weights    goes on from the model of a folder whose",
+        "                                    checkpoints are gone",
+        "",
+        _cli.COMMON,
+    ]
+    return "\n".join(lines)
+
+
+def _part_lines() -> list[str]:
+    lines = []
+    for name, kind in PARTS.items():
+        words = ", ".join(_registry.members(kind))
+        lines.append(f"  --{name} NAME: {words}")
+    return lines
+
+
+def _pop(words: list[str], option: str, *, value: bool) -> str | None:
+    """Takes an option out of the words."""
+    for i, word in enumerate(words):
+        if word == option:
+            if not value:
+                del words[i]
+                return option
+            if i + 1 == len(words) or words[i + 1].startswith("-"):
+                raise CommandError(f"`{option}` needs a folder.")
+            taken = words[i + 1]
+            del words[i : i + 2]
+            return taken
+        if value and word.startswith(f"{option}="):
+            del words[i]
+            return word.partition("=")[2]
+    return None
+
+
+def read(words: Sequence[str]) -> tuple[Config, Path, bool, ScaleConfig]:
+    """Reads the command: config, folder, whether from weights, and the devices.
+
+    **Raises:** `CommandError` for an unknown experiment, or options that do not fit.
+    """
+    left = list(words)
+    resume = _pop(left, "--resume", value=True)
+    from_weights = _pop(left, "--from-weights", value=False) is not None
+    about = f"{(__doc__ or '').strip()}\n\nParts by name:\n" + "\n".join(_part_lines())
+    about += f"\n\n{_cli.COMMON}"
+    if resume is not None:
+        folder = Path(resume)
+        if left and not left[0].startswith("-"):
+            raise CommandError(
+                f"`--resume {folder}` takes its experiment from the folder. Leave "
+                f"`{left[0]}` out."
+            )
+        config = _run.read_config(folder)
+        prog = f"python -m {_MODULE} --resume {folder}"
+        config, chosen, scale = _options.read(left, config, folder, prog, about)
+        if chosen != folder:
+            raise CommandError(
+                f"`--resume {folder}` goes on in that folder. Leave `--folder` out."
+            )
+        return config, folder, from_weights, scale
+    if from_weights:
+        raise CommandError("`--from-weights` goes with `--resume FOLDER`.")
+    name = left.pop(0) if left and not left[0].startswith("-") else None
+    if name is None or name not in PRESETS:
+        near = difflib.get_close_matches(name or "", PRESETS, 1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        said = "No experiment is named." if name is None else f"No experiment {name!r}."
+        raise CommandError(
+            f"{said}{hint} Write `python -m {_MODULE} EXPERIMENT`, with one of "
+            f"{', '.join(PRESETS)}; or `--resume FOLDER`. `--help` says more."
+        )
+    config, folder, scale = _options.read(
+        left,
+        PRESETS[name].config,
+        Path("runs") / name,
+        f"python -m {_MODULE} {name}",
+        about,
+    )
+    return config, folder, False, scale
 
 
 def main() -> None:
-    with _cli.plain_errors():
-        defaults = {n: Train(p.config, Path("runs") / n) for n, p in PRESETS.items()}
-        command = _cli.parse_preset(defaults, "experiments.train", __doc__)
-        command.scale.start()
-        result = train(command.config, command.folder, command.scale)
-        folder = command.folder
-        if not ss.train.is_first_host():
-            return
-        _cli.wrote(*(folder / n for n in ("model.json", "samples", "loss.png")))
-        if result.reason == "out of time":
-            _cli.next_commands("the same command again, to go on training")
-        else:
-            _cli.next_commands(
-                f"python -m experiments.sample {folder}",
-                f"python -m experiments.evaluate {folder}",
-            )
+    _cli.run(_main)
+
+
+def _main() -> None:
+    words = sys.argv[1:]
+    if words and words[0] in ("-h", "--help"):
+        print(_usage())
+        sys.exit(0)
+    config, folder, from_weights, scale = read(words)
+    scale.start()
+    again = _cli.command(_MODULE, "--resume", folder)
+    try:
+        result = train(
+            config,
+            folder,
+            scale,
+            command=_cli.command(_MODULE, *words),
+            from_weights=from_weights,
+        )
+    except ss.train.Interrupted:
+        if ss.train.is_first_host():
+            _cli.next_commands(again)
+        raise
+    if not ss.train.is_first_host():
+        return
+    _cli.wrote(*(folder / n for n in ("model.json", "samples", "loss.png")))
+    if result.reason == "out of time":
+        _cli.next_commands(again)
+    else:
+        _cli.next_commands(
+            _cli.command("experiments.sample", folder),
+            _cli.command("experiments.evaluate", folder),
+            f"{again} --training.steps {2 * config.training.steps}",
+        )
 
 
 if __name__ == "__main__":

@@ -51,20 +51,24 @@ def test_array_file(isolated, suffix):
         ss.data.load(f"x.{suffix}", "test")
 
 
-def _picture(path, level):
+def _picture(path, level, shape=(6, 6)):
     image_module = pytest.importorskip("PIL.Image")
     path.parent.mkdir(parents=True, exist_ok=True)
-    image_module.fromarray(np.full((6, 6), level, np.uint8)).save(path)
+    image_module.fromarray(np.full(shape, level, np.uint8)).save(path)
 
 
 def test_folder_of_pictures(isolated):
     _picture(isolated / "flat" / "a.png", 10)
     source = ss.data.load("flat", size=4)
-    assert source.shape == (4, 4, 3)
+    assert source.shape == (4, 4, 1)
     assert source[0]["image"].max() == 10
+    assert ss.data.load("flat", size=4, channels=3).shape == (4, 4, 3)
     with pytest.raises(ValueError, match="no split 'test'"):
         ss.data.load("flat", "test", size=4)
-    with pytest.raises(ValueError, match="need a common size: pass `size=`"):
+    # Squares of one size need no other.
+    assert ss.data.load("flat").shape == (6, 6, 1)
+    _picture(isolated / "flat" / "b.png", 10, (6, 8))
+    with pytest.raises(ValueError, match=r"6x6, 6x8 .*common size: pass `size=`"):
         ss.data.load("flat")
 
 
@@ -75,6 +79,55 @@ def test_folder_of_pictures_with_splits(isolated):
         source = ss.data.load("set", split, size=4)
         assert source.class_names == ("cat",)
         assert source[0]["image"].max() == level
+
+
+def test_a_class_that_is_named_like_a_split_is_no_split(isolated):
+    """Of five classes in fifteen pictures, one is called `train`."""
+    names = ("boat", "bus", "car", "plane", "train")
+    for i, name in enumerate(names):
+        for j in range(3):
+            _picture(isolated / "set" / name / f"{j}.png", 10 * i + j)
+    with pytest.raises(ValueError, match=r"train may be a split or a class.*'classes'"):
+        ss.data.load("set")
+    source = ss.data.load("set", folders="classes")
+    assert len(source) == 15 and source.class_names == names
+    assert len(ss.data.load("set", folders="splits")) == 3
+    with pytest.raises(ValueError, match="no split 'test'; its subfolders are boat"):
+        ss.data.load("set", "test", folders="splits")
+
+
+def test_a_test_split_alone_is_refused(isolated):
+    _picture(isolated / "set" / "test" / "a.png", 10)
+    with pytest.raises(ValueError, match="test may be a split or a class"):
+        ss.data.load("set")
+    with pytest.raises(ValueError, match="no subfolder `train`"):
+        ss.data.load("set", folders="splits")
+
+
+@pytest.mark.parametrize(
+    "stored, options",
+    [
+        (lambda x: x.transpose(0, 3, 1, 2), {"channels_first": True}),
+        (lambda x: 2 * x - 1, {"value_range": (-1, 1)}),
+        (lambda x: 255 * x, {"value_range": (0, 255)}),
+        (lambda x: np.round(255 * x).astype(np.int64), {"value_range": (0, 255)}),
+    ],
+)
+def test_arrays_of_other_layouts_and_ranges(isolated, stored, options):
+    images = np.random.default_rng(0).integers(0, 256, (3, 5, 6, 3)) / 255
+    images = images.astype(np.float32)
+    np.save("x.npy", stored(images))
+    with pytest.raises((ValueError, TypeError), match=f"{next(iter(options))}="):
+        ss.data.load("x.npy")
+    source = ss.data.load("x.npy", **options)
+    np.testing.assert_allclose(ss.data.to_array(source), images, atol=1e-6)
+
+
+def test_options_of_arrays_are_refused_elsewhere():
+    with pytest.raises(ValueError, match=r"are for \.npy and \.npz files"):
+        ss.data.load("digits", channels_first=True)
+    with pytest.raises(ValueError, match="`channels` is for folders"):
+        ss.data.load("digits", channels=3)
 
 
 def test_nothing_there(isolated):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 import sys
 
@@ -14,16 +15,22 @@ from tiny_run import steps, tiny
 
 import softsde as ss
 from experiments import (
+    _build,
     _cli,
+    _images,
     _run,
     classifier,
+    compare,
     evaluate,
     sample,
     samplers,
     schedule,
     train,
 )
-from experiments._solvers import SOLVERS, SolverConfig
+from experiments._config import DataConfig
+from experiments._errors import CommandError, FolderError
+from experiments._solvers import SolverConfig
+from experiments._spec import Spec
 
 
 def same(a, b) -> bool:
@@ -77,21 +84,24 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(run, tmp_path):
 def test_a_run_folder_is_a_model_of_what_was_trained(run):
     model, config = ss.load(run), tiny()
     # The process is as it was before training, and the network is not.
-    assert same(model.process.levels, ss.schedules.load(run / "levels.json"))
-    first = train._build.make_network(config.network, (8, 8, 1))
+    written = json.loads((run / "process.json").read_text())
+    assert same(model.process, ss.models.from_json(written))
+    assert same(model.process, ss.soft_blur((8, 8, 1), max_blur=5.0))
+    parts = _build.Parts(config, ss.data.digits())
+    first = parts.network()
     assert not same(network_of(run), first)
     # The average of the weights that the last checkpoint holds.
-    optimiser = train._build.make_optimiser(config)
+    optimiser = parts.optimiser()
     like = ss.train.TrainState.create(
         ss.Denoiser(first, model.process), optimiser, key=jax.random.key(0)
     )
     with ss.train.Checkpointer(
-        run / "checkpoints", config=config.identity(), read_only=True
+        run / "checkpoints", config=train._of_checkpoints(config), read_only=True
     ) as checkpoints:
         state, step = checkpoints.restore(like)
     assert step == 6
     assert same(model.denoiser, state.ema)
-    images = ss.data.to_array(ss.data.digits(), limit=train._build.FITTED_ON)
+    images = ss.data.to_array(ss.data.digits(), limit=_build.FITTED_ON)
     assert same(model.prior, ss.EmpiricalPrior.fit(model.process, images))
 
 
@@ -99,38 +109,111 @@ def test_a_model_that_lost_its_checkpoints_is_not_overwritten(run, tmp_path):
     folder = tmp_path / "copied"
     shutil.copytree(run, folder, ignore=shutil.ignore_patterns("checkpoints"))
     before = (folder / "model.safetensors").read_bytes()
-    with pytest.raises(FileNotFoundError, match="checkpoints is missing"):
+    everything = {p.name for p in folder.iterdir()} | {".lock"}
+    with pytest.raises(FolderError, match="checkpoints is missing"):
         train.train(tiny(), folder)
-    # Without the model, the metrics still say that there was one.
+    # Without the model, the metrics and the pictures still say that there was one.
     (folder / "model.json").unlink()
-    with pytest.raises(FileNotFoundError, match="up to step 6"):
+    with pytest.raises(FolderError, match="checkpoints is missing"):
         train.train(tiny(), folder)
     assert (folder / "model.safetensors").read_bytes() == before
+    assert {p.name for p in folder.iterdir()} == everything - {"model.json"}
+    # Empty folders of checkpoints are no checkpoints either.
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / ".lock").touch()
+    with pytest.raises(FolderError, match="missing or empty"):
+        train.train(tiny(), folder)
+
+
+@pytest.mark.slow
+def test_a_run_without_checkpoints_goes_on_from_its_weights(run, tmp_path):
+    folder = tmp_path / "copied"
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns("checkpoints"))
+    # So small a rate changes no float32: the weights of step 8 are those of step 6.
+    still = dataclasses.replace(tiny().optimiser, learning_rate=1e-30)
+    longer = dataclasses.replace(steps(tiny(), 8), optimiser=still)
+    result = train.train(longer, folder, from_weights=True)
+    assert result.step == 8
+    leaves = zip(
+        jax.tree.leaves(network_of(run)),
+        jax.tree.leaves(network_of(folder)),
+        strict=True,
+    )
+    for a, b in leaves:
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+    rows = ss.train.read_metrics(folder / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [2, 4, 6, 8]
+    with pytest.raises(CommandError, match="has its checkpoints"):
+        train.train(longer, folder, from_weights=True)
 
 
 def test_a_start_that_failed_does_not_bind_the_next(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise ValueError("too little memory")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(ss.train, "fit", fail)
-        with pytest.raises(ValueError, match="too little memory"):
-            train.train(tiny(), tmp_path / "run")
-    other = dataclasses.replace(tiny().process, max_blur=3.0)
-    _run.start(tmp_path / "run", tiny(process=other), ss.data.digits())
-    levels = ss.schedules.load(tmp_path / "run" / "levels.json")
-    assert float(levels(1.0)) == pytest.approx(3.0)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for folder in (tmp_path / "run", empty):
+        with monkeypatch.context() as patch:
+            patch.setattr(ss.train, "fit", fail)
+            with pytest.raises(ValueError, match="too little memory"):
+                train.train(tiny(), folder)
+    # What the start had made is gone, and no more.
+    assert [p.name for p in tmp_path.iterdir()] == ["empty"]
+    assert not list(empty.iterdir())
 
 
-def test_a_second_command_leaves_a_live_run_alone(run, tmp_path):
+def test_what_comes_later_is_tried_before_the_first_step(tmp_path, monkeypatch):
+    stepped = []
+    monkeypatch.setattr(ss.train, "fit", lambda *a, **k: stepped.append(1))
+    monkeypatch.chdir(tmp_path)
+    images = np.random.default_rng(0).random((40, 8, 8, 2), np.float32)
+    np.save("two.npy", images)
+    data = dataclasses.replace(tiny().data, source="two.npy")
+    with pytest.raises(CommandError, match="1 or 3 channels"):
+        train.train(tiny(data=data), tmp_path / "run")
+    assert not stepped and [p.name for p in tmp_path.iterdir()] == ["two.npy"]
+
+
+@pytest.mark.slow
+def test_a_picture_that_fails_costs_no_training(run, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    real = ss.plotting.save_grid
+
+    def fail(path, *args, **kwargs):
+        if "step_" in str(path):
+            raise OSError("no space left")
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(ss.plotting, "save_grid", fail)
+    result = train.train(steps(tiny(), 8), folder)
+    assert result.step == 8
+    assert "No picture at step 8: OSError: no space left" in capsys.readouterr().err
+    assert ss.models.read_card(folder)["steps"] == 8
+
+
+def test_files_have_ordinary_modes(run):
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in run.rglob("*"):
+        if path.is_file() and "checkpoints" not in path.parts:
+            assert path.stat().st_mode & 0o777 == 0o666 & ~umask, path
+
+
+def test_a_second_command_leaves_a_live_run_alone(run, tmp_path, capsys):
     folder = tmp_path / "live"
     shutil.copytree(run, folder)
-    before = (folder / "config.json").read_text()
-    with ss.train.Checkpointer(folder / "checkpoints", config=tiny().identity()):
-        with pytest.raises(SystemExit) as stop, _cli.plain_errors():
-            train.train(steps(tiny(), 9), folder)
-    assert "is in use" in str(stop.value.code)
-    assert (folder / "config.json").read_text() == before
+    contents = lambda: {p: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+    before = contents()
+    held = ss.train.lock(folder)
+    assert held is not None
+    with pytest.raises(SystemExit) as stop, _cli.plain_errors():
+        train.train(steps(tiny(), 9), folder)
+    held.close()
+    assert stop.value.code == 1
+    assert "is in use" in capsys.readouterr().err
+    assert contents() == before
 
 
 @pytest.mark.slow
@@ -147,16 +230,18 @@ def test_a_run_may_start_from_the_weights_of_another(run, tmp_path):
         np.testing.assert_allclose(a, b, rtol=1e-6)
     card = ss.models.read_card(tmp_path / "second")
     assert card["initial"] == ss.models.read_card(run)
-    other = dataclasses.replace(tiny().network, base_channels=16)
-    with pytest.raises(ValueError, match=r"'base_channels': 8.*\n.*\n.*_channels': 16"):
+    other = Spec("UNet", {"base_channels": 16, "channel_multipliers": (1,)})
+    with pytest.raises(
+        CommandError, match=r"'base_channels': 8.*\n.*\n.*_channels': 16"
+    ):
         train.train(tiny(training=training, network=other), tmp_path / "third")
     assert not (tmp_path / "third").exists()
 
 
 def test_another_config_is_refused_with_what_differs(run):
-    other = tiny(process=dataclasses.replace(tiny().process, max_blur=3.0))
+    other = tiny(process=Spec("soft_blur", {"max_blur": 3.0}))
     before = (run / "config.json").read_text()
-    with pytest.raises(ValueError, match=r"--process.max_blur: 5.0 there, 3.0 asked"):
+    with pytest.raises(FolderError, match=r"--process.max-blur: 5.0 there, 3.0 asked"):
         train.train(other, run)
     assert (run / "config.json").read_text() == before
 
@@ -170,18 +255,18 @@ def test_a_folder_of_something_else_is_not_written_to(tmp_path):
 
 def test_a_wrong_config_writes_nothing(tmp_path):
     wrong = dataclasses.replace(tiny().optimiser, learning_rate=-1.0)
-    with pytest.raises(ValueError, match="learning_rate"):
+    with pytest.raises(CommandError, match=r"--optimiser\.learning-rate"):
         train.train(tiny(optimiser=wrong), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_folders_without_a_model_say_what_to_do(tmp_path, run):
-    with pytest.raises(FileNotFoundError, match=r"does not exist.*experiments\.train"):
+    with pytest.raises(FolderError, match=r"does not exist.*experiments\.train"):
         _run.open_model(str(tmp_path / "nowhere"))
-    with pytest.raises(FileNotFoundError, match="holds no model"):
+    with pytest.raises(FolderError, match="holds no model"):
         _run.open_model(str(tmp_path))
     shutil.copy(run / "config.json", tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"has no model yet.*after 4 steps"):
+    with pytest.raises(FolderError, match=r"has no model yet.*after 4 steps"):
         _run.open_model(str(tmp_path))
 
 
@@ -231,10 +316,27 @@ SAID = {
         ss.Multistep(),
         ss.clocks.Churn(3.0),
     ),
+    "options": (
+        SolverConfig(7, "DDIM(eta=0.5)"),
+        ss.DDIM(eta=0.5),
+        None,
+    ),
+    "clock": (
+        SolverConfig(7, "Heun(coordinates='normalised')", "Churn(2.0)"),
+        ss.Heun("normalised"),
+        ss.clocks.Churn(2.0),
+    ),
+    "corrector": (
+        SolverConfig(
+            7, "PredictorCorrector(predictor=Naive, corrector=Langevin(snr=0.1))"
+        ),
+        ss.PredictorCorrector(ss.Naive(), ss.Langevin(snr=0.1)),
+        None,
+    ),
 }
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", SAID)
 def test_the_samplers_are_the_library_s(name):
     config, solver, clock = SAID[name]
     expected = {"num_steps": 7, "solver": solver}
@@ -309,15 +411,18 @@ def test_evaluate_finds_no_difference_in_real_images_and_much_in_samples(run, tm
         classifier="pixels",
         folder=tmp_path,
     )
-    folder, report = evaluate.evaluate(command)
-    assert report == json.loads((folder / "evaluation.json").read_text())
+    paths, report = evaluate.evaluate(command)
+    assert report == json.loads(paths[0].read_text())
     untrained, real = report["samples"], report["held_out"]
     assert untrained["frechet_distance"] > 3 * real["frechet_distance"]
     assert untrained["sliced_wasserstein"] > 2 * real["sliced_wasserstein"]
     assert untrained["precision"] < real["precision"]
     text = evaluate.table(report)
     assert "pixels" in text and "test images" in text and "FID" not in text
-    assert (folder / "neighbours.png").exists()
+    assert all(path.exists() for path in paths)
+    # Another sampler's result stands beside it.
+    other = dataclasses.replace(command, sampler=SolverConfig(3, "ddim"), num=50)
+    assert evaluate.evaluate(other)[0][0] != paths[0] and paths[0].exists()
 
 
 def test_skill_is_the_loss_in_units_of_affine_regression(run):
@@ -334,30 +439,35 @@ def test_skill_is_the_loss_in_units_of_affine_regression(run):
     assert first > 1
 
 
-def test_evaluate_without_a_classifier_says_how_to_train_one(
-    run, tmp_path, monkeypatch
+def test_evaluate_without_a_classifier_compares_pixels_and_says_so(
+    run, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"experiments\.classifier digits"):
-        evaluate.evaluate(evaluate.Evaluate(str(run), num=10))
-    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+    assert evaluate.open_space(None, DataConfig("digits")).name == "pixels"
+    assert "experiments.classifier digits" in capsys.readouterr().err
+    with pytest.raises(FolderError, match="nowhere does not exist"):
         evaluate.evaluate(evaluate.Evaluate(str(run), num=10, classifier="nowhere"))
 
 
 def test_a_classifier_of_other_data_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     network = ss.nn.Classifier((8, 8, 1), num_classes=2, key=jax.random.key(0))
-    folder = tmp_path / "runs" / "classifier_images"
-    ss.models.save_network(folder, network, {"source": "a/images.npz"})
-    assert classifier.find("a/images.npz") == "runs/classifier_images"
-    with pytest.raises(ValueError, match=r"trained on a/images\.npz"):
+    name = f"classifier_{_images.data_name('a/images.npz')}"
+    card = {"source": "a/images.npz"}
+    ss.models.save_network(tmp_path / "runs" / name, network, card)
+    assert classifier.find("a/images.npz") == f"runs/{name}"
+    # Another file of the same name has another folder.
+    with pytest.raises(FolderError, match=r"no classifier of b/images\.npz"):
         classifier.find("b/images.npz")
+    ss.models.save_network(tmp_path / "runs" / name, network, {"source": "c.npz"})
+    with pytest.raises(FolderError, match=r"trained on c\.npz"):
+        classifier.find("a/images.npz")
     assert classifier.find("fashion_mnist") == "classifier_fashion_mnist"
 
 
 def test_a_model_that_names_no_data_says_how(run):
     model = ss.load(run)
-    with pytest.raises(ValueError, match="does not name the data"):
+    with pytest.raises(FolderError, match="does not name the data"):
         _run.data_of(ss.Model(model.denoiser, model.prior))
     assert _run.data_of(model).source == "digits"
 
@@ -398,7 +508,7 @@ def test_shift_moves_an_image_and_loses_nothing_inside():
 
 @pytest.mark.parametrize(
     "module",
-    [train, sample, evaluate, classifier, schedule, samplers],
+    [train, sample, evaluate, classifier, schedule, samplers, compare],
     ids=lambda m: m.__name__,
 )
 def test_help_names_the_command(module, capsys, monkeypatch):
@@ -409,32 +519,41 @@ def test_help_names_the_command(module, capsys, monkeypatch):
     assert f"python -m {module.__name__}" in capsys.readouterr().out
 
 
-def test_an_unknown_preset_is_refused_with_those_that_there_are(capsys, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["x", "fashion_blur"])
-    with pytest.raises(SystemExit) as stop:
-        train.main()
-    assert stop.value.code == 2
-    assert "fashion_mnist_blur" in "".join(capsys.readouterr())
-
-
 def test_options_reach_the_config(monkeypatch):
     words = ["x", "mnist_blur", "--network.channel-multipliers", "1", "2", "2"]
     words += ["--sampling.solver", "momentum", "--sampling.steps", "7"]
     monkeypatch.setattr(sys, "argv", [*words, "--folder", "there"])
     seen = []
-    monkeypatch.setattr(train, "train", lambda *args: seen.append(args) or 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+    monkeypatch.setattr(train, "train", lambda *a, **k: seen.append((*a, k)) or 1 / 0)
+    with pytest.raises(SystemExit):
         train.main()
-    config, folder = seen[0]
-    assert config.network.channel_multipliers == (1, 2, 2)
+    config, folder, record = seen[0]
+    assert record["command"].endswith("--sampling.steps 7 --folder there")
+    assert config.network.options["channel_multipliers"] == (1, 2, 2)
+    # Options that were not given are the experiment's and the library's.
+    assert config.network.options["base_channels"] == 48
+    assert config.network.options["num_heads"] == 4
     assert config.sampling.sampler == SolverConfig(7, "momentum")
     assert config.data.source == "mnist" and str(folder) == "there"
 
 
-def test_mistakes_end_in_their_message():
-    with pytest.raises(SystemExit) as stop, _cli.plain_errors():
-        raise ValueError("too few images")
-    assert stop.value.code == "\nerror: too few images"
+@pytest.mark.parametrize(
+    "error, code, said",
+    [
+        (ValueError("too few images"), 1, "error: too few images"),
+        (CommandError("`--steps` is 0"), 2, "error: `--steps` is 0"),
+        (FolderError("no run"), 1, "error: no run"),
+        (KeyError("x"), 1, "KeyError: 'x'\nThis was not expected"),
+        (KeyboardInterrupt(), 130, "Interrupted."),
+    ],
+)
+def test_mistakes_end_in_their_message(error, code, said, capsys):
+    for debug in (False, True):
+        with pytest.raises(SystemExit) as stop, _cli.plain_errors(debug=debug):
+            raise error
+        assert stop.value.code == code
+        printed = capsys.readouterr().err
+        assert said in printed and ("Traceback" in printed) == debug
 
 
 @pytest.mark.slow
@@ -444,7 +563,7 @@ def test_quickstart_makes_digits(tmp_path):
     command = quickstart.Quickstart(tmp_path / "quick")
     paths = quickstart.quickstart(command)
     assert all(path.exists() for path in paths)
-    report = json.loads(paths[-1].read_text())
+    report = json.loads(next(p for p in paths if p.suffix == ".json").read_text())
     figures, real = report["samples"], report["held_out"]
     # Most samples lie among the digits, and they are not copies.
     assert figures["precision"] > 0.6

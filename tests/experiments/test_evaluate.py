@@ -1,11 +1,13 @@
 """Sweeps over the number of evaluations, and what an evaluation says of itself."""
 
+import dataclasses
 import json
 
 import pytest
 
 import softsde as ss
 from experiments import evaluate
+from experiments._config import DataConfig
 from experiments._solvers import SolverConfig
 
 
@@ -20,11 +22,7 @@ def command(run, folder, **options):
     )
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate, "CACHE", tmp_path / "statistics")
-
-
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`samples` has")
 def test_a_sweep_goes_on_where_it_stopped(run, tmp_path, monkeypatch):
     folder, report = evaluate.sweep(command(run, tmp_path / "a", nfe="2", seeds=2))
@@ -58,11 +56,16 @@ def test_what_a_sweep_refuses(run, tmp_path):
             evaluate.sweep(command(run, tmp_path, nfe=text))
     with pytest.raises(ValueError, match="error bars need at least 2"):
         evaluate.sweep(command(run, tmp_path, nfe="2", seeds=1))
+    heun = dataclasses.replace(
+        command(run, tmp_path, nfe="2,3"), sampler=SolverConfig(solver="heun")
+    )
+    with pytest.raises(ValueError, match=r"`--nfe` has 3, but a step .* takes 2"):
+        evaluate.sweep(heun)
 
 
 def test_all_numbers_name_their_features(run, tmp_path):
     images = ss.data.to_array(ss.data.load("digits"), limit=600)
-    space = evaluate.open_space("pixels", "digits")
+    space = evaluate.open_space("pixels", DataConfig("digits"))
     source = ss.data.load("digits")
     reference = evaluate.open_reference(source, 10**6, space)
     copies, fresh = images[::2], images[1::2]

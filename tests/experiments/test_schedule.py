@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import softsde as ss
-from experiments import _build, _corruptions, schedule
+from experiments import _build, _corruptions, schedule, train
 from experiments._config import PRESETS
 from experiments.schedule import Schedule
 
@@ -18,11 +18,11 @@ from experiments.schedule import Schedule
 @pytest.mark.slow
 def test_it_writes_what_training_would_choose(tmp_path, capsys):
     config = PRESETS["digits_blur"].config
-    command = Schedule("digits", last_level=config.process.max_blur, folder=tmp_path)
+    command = Schedule("digits", last_level=5.0, folder=tmp_path)
     paths = schedule.schedule(command)
     assert "1,500 images of (8, 8, 1) at 256 levels" in capsys.readouterr().out
     source = _build.make_source(config.data)
-    expected = _build.make_levels(config.process, source)
+    expected = _build.Parts(config, source).process().levels
     written = ss.schedules.load(paths[0])
     np.testing.assert_array_equal(written.times, expected.times)
     np.testing.assert_array_equal(written.levels, expected.levels)
@@ -66,10 +66,25 @@ def test_the_command_in_the_file_asks_for_the_same(tmp_path, monkeypatch):
     assert ss.schedules.provenance(first)["kind"] == "exact"
 
 
-@pytest.mark.parametrize("name", _corruptions.CORRUPTIONS)
+#: Families that can be made without options, and are no scaling by the noise's rule.
+FAMILIES = [
+    "CenterMask",
+    "Desaturate",
+    "Downsample",
+    "Fade",
+    "GaussianBlur",
+    "HeatBlur",
+    "MotionBlur",
+    "RandomMask",
+    "SoftMask",
+    "Compose(GaussianBlur, MotionBlur)",
+]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_has_levels_from_nothing_on(name):
     shape = (8, 8, 3)
-    corruption = _corruptions.CORRUPTIONS[name](shape)
+    corruption = _corruptions.make(name, shape)
     levels = _corruptions.candidates(corruption, shape, 9)
     x = jnp.asarray(np.random.default_rng(0).uniform(size=shape), jnp.float32)
     np.testing.assert_allclose(corruption.apply(float(levels[0]), x), x, atol=1e-3)
@@ -87,17 +102,20 @@ def test_the_last_blur_is_the_paper_s_at_its_size():
     assert _corruptions.candidates(blur, (32, 32, 3), 256)[-1] == pytest.approx(18.0)
 
 
-def test_mistakes_end_in_their_message(monkeypatch, tmp_path):
-    wrong = {
-        "Did you mean 'digits'": ["--data", "digit"],
-        "see `--first-level`": ["--data", "digits", "--last-level", "0.001"],
-        "num_points=40": ["--data", "digits", "--num-points", "40", "--num-levels", "9",
-                          "--images", "50"],
-    }  # fmt: skip
+def test_its_levels_are_what_training_takes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    for message, words in wrong.items():
-        monkeypatch.setattr(sys, "argv", ["experiments.schedule", *words])
-        with pytest.raises(SystemExit) as stop:
-            schedule.main()
-        assert message in str(stop.value.code)
-    assert not list(tmp_path.iterdir())
+    words = "x --data digits --images 40 --num-levels 12 --num-points 5"
+    for corruption in ("gaussian_blur", "soft_mask"):
+        more = f" --corruption {corruption} --levels-out {corruption}.json"
+        monkeypatch.setattr(sys, "argv", (words + more).split())
+        schedule.main()
+        line = capsys.readouterr().out.split("Next:\n")[1].splitlines()[0]
+        command = shlex.split(line)
+        assert command[:3] == ["python", "-m", "experiments.train"]
+        config, *_ = train.read(command[3:])
+        process = _build.Parts(config, ss.data.digits()).process()
+        written = ss.schedules.load(f"{corruption}.json")
+        np.testing.assert_array_equal(process.levels.levels, written.levels)
+        kind = _corruptions.make_name(corruption)
+        assert type(process.corruption).__name__ == kind
+        assert float(process.sigma(1.0)) == pytest.approx(0.1)

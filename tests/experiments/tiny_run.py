@@ -2,8 +2,9 @@
 
 import dataclasses
 
-from experiments._config import PRESETS, Config, NetworkConfig, SamplingConfig
+from experiments._config import PRESETS, Config, SamplingConfig
 from experiments._solvers import SolverConfig
+from experiments._spec import Spec
 
 
 def tiny(**changes) -> Config:
@@ -11,8 +12,8 @@ def tiny(**changes) -> Config:
     preset = PRESETS["digits_blur"].config
     config = dataclasses.replace(
         preset,
-        network=NetworkConfig(8, channel_multipliers=(1,), blocks_per_level=1),
-        process=dataclasses.replace(preset.process, levels="geometric"),
+        network=Spec("UNet", {"base_channels": 8, "channel_multipliers": (1,)}),
+        process=Spec("soft_blur", {"max_blur": 5.0}),
         sampling=SamplingConfig(num=4, sampler=SolverConfig(steps=2)),
         optimiser=dataclasses.replace(
             preset.optimiser, schedule="constant", warmup_steps=2

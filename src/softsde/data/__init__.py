@@ -8,8 +8,9 @@ from ._array import ArraySource as ArraySource
 from ._cifar import Cifar10Source as Cifar10Source
 from ._digits import digits as digits
 from ._folder import ImageFolderSource as ImageFolderSource
+from ._held_out import Subset as Subset, held_out as held_out
 from ._idx import IdxSource as IdxSource
-from ._load import load as load
+from ._load import load as load, names as names
 from ._loader import make_loader as make_loader
 from ._named import cifar10 as cifar10, fashion_mnist as fashion_mnist, mnist as mnist
 from ._packed import PackedSource as PackedSource, pack as pack
@@ -17,5 +18,6 @@ from ._source import (
     AbstractInMemorySource as AbstractInMemorySource,
     AbstractSource as AbstractSource,
 )
+from ._survey import FolderSurvey as FolderSurvey, survey as survey
 from ._to_array import to_array as to_array, to_labels as to_labels
 from ._transforms import Pad as Pad, RandomFlip as RandomFlip, Resize as Resize

@@ -30,6 +30,8 @@ class ArraySource(AbstractInMemorySource):
         labels: Any = None,
         *,
         class_names: Sequence[str] | None = None,
+        channels_first: bool = False,
+        value_range: tuple[float | int, float | int] | None = None,
     ):
         """**Arguments:**
 
@@ -39,6 +41,9 @@ class ArraySource(AbstractInMemorySource):
           name `images`, with its labels, if any, under `labels`.
         - `labels`: one integer an image; without them every label is -1.
         - `class_names`: the names of the classes, in the order of the labels.
+        - `channels_first`: whether the images are `(n, channels, height, width)`.
+        - `value_range`: black and white, where they are others than those above, such
+          as `(-1, 1)`. The images become floating ones in [0, 1].
 
         **Raises:** FileNotFoundError where there is no such file; TypeError for
         another dtype; ValueError for another shape or range, for NaN, and for a file
@@ -49,7 +54,12 @@ class ArraySource(AbstractInMemorySource):
             origin = str(images)
             images, stored = _read(Path(images))
             labels = stored if labels is None else labels
-        self.images = freeze(_check_images(np.asarray(images), origin))
+        images = np.asarray(images)
+        if channels_first:
+            images = _channels_last(images, origin)
+        if value_range is not None:
+            images = _rescale(images, value_range, origin)
+        self.images = freeze(_check_images(images, origin, channels_first))
         self.class_names = None if class_names is None else tuple(class_names)
         self.labels = check_labels(
             labels, len(self.images), self.class_names, origin=origin
@@ -86,7 +96,33 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         ) from error
 
 
-def _check_images(images: np.ndarray, origin: str) -> np.ndarray:
+def _channels_last(images: np.ndarray, origin: str) -> np.ndarray:
+    if images.ndim != 4:
+        raise ValueError(
+            f"{origin}: `channels_first=True` is for images of shape (n, channels, "
+            f"height, width), got {images.shape}."
+        )
+    return np.moveaxis(images, 1, -1)
+
+
+def _rescale(
+    images: np.ndarray, value_range: tuple[float | int, float | int], origin: str
+) -> np.ndarray:
+    black, white = value_range
+    if not black < white:
+        raise ValueError(
+            f"{origin}: `value_range` must rise from black to white, got {value_range}."
+        )
+    if not (images.min() >= black and images.max() <= white):
+        raise ValueError(
+            f"{origin}: `value_range={value_range}` was given, and the values are in "
+            f"[{images.min():g}, {images.max():g}]."
+        )
+    scaled = (images.astype(np.float64) - black) / (white - black)
+    return scaled.astype(np.float32)
+
+
+def _check_images(images: np.ndarray, origin: str, channels_first: bool) -> np.ndarray:
     shape, dtype = images.shape, images.dtype
     if images.ndim == 3:
         images = images[..., None]
@@ -98,10 +134,10 @@ def _check_images(images: np.ndarray, origin: str) -> np.ndarray:
         )
     if min(shape) == 0:
         raise ValueError(f"{origin}: there are no images in an array of shape {shape}.")
-    if shape[1] in (1, 3, 4) and images.shape[3] > 4:
+    if not channels_first and shape[1] in (1, 3, 4) and images.shape[3] > 4:
         raise ValueError(
             f"{origin}: shape {shape} looks channels-first; channels come last here. "
-            "Use `np.moveaxis(images, 1, -1)`."
+            "Use `np.moveaxis(images, 1, -1)`, or pass `channels_first=True`."
         )
     if dtype == np.uint8:
         return images
@@ -109,7 +145,8 @@ def _check_images(images: np.ndarray, origin: str) -> np.ndarray:
         raise TypeError(
             f"{origin}: expected uint8 in [0, 255] or floating values in [0, 1], got "
             f"dtype {dtype}. Whole numbers in [0, 255] become right with "
-            "`.astype(np.uint8)`, truth values with `.astype(np.float32)`."
+            "`.astype(np.uint8)` or by passing `value_range=(0, 255)`, truth values "
+            "with `.astype(np.float32)` or by passing `value_range=(0, 1)`."
         )
     low, high = float(images.min()), float(images.max())
     # The comparison is written so that NaN fails it.
@@ -120,11 +157,20 @@ def _check_images(images: np.ndarray, origin: str) -> np.ndarray:
                 f"{origin}: {count} of {len(images)} images hold NaN or infinite "
                 "values. Drop them with `images[np.isfinite(images).all((1, 2, 3))]`."
             )
-        mend = "Rescale them, for example `(x - x.min()) / (x.max() - x.min())`."
+        mend = (
+            "Rescale them, for example `(x - x.min()) / (x.max() - x.min())`, or pass "
+            f"`value_range=({low:g}, {high:g})`."
+        )
         if -1 <= low and high <= 1:
-            mend = "They seem to be in [-1, 1]: use `(images + 1) / 2`."
+            mend = (
+                "They seem to be in [-1, 1]: use `(images + 1) / 2`, or pass "
+                "`value_range=(-1, 1)`."
+            )
         elif 0 <= low and high <= 255:
-            mend = "They seem to be in [0, 255]: use `images / 255`."
+            mend = (
+                "They seem to be in [0, 255]: use `images / 255`, or pass "
+                "`value_range=(0, 255)`."
+            )
         raise ValueError(
             f"{origin}: floating images must be in [0, 1], got [{low:g}, {high:g}]. "
             f"{mend}"

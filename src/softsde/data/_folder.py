@@ -61,7 +61,7 @@ class ImageFolderSource(AbstractSource):
         it holds no pictures, or files that are not pictures, naming them; ImportError
         without pillow.
         """
-        _import_pillow()
+        import_pillow()
         folder = Path(folder).expanduser()
         if size < 1:
             raise ValueError(f"`size` must be at least 1 pixel, got {size}.")
@@ -71,7 +71,7 @@ class ImageFolderSource(AbstractSource):
             raise ValueError(f"`channels` must be 1 or 3, got {channels}.")
         if not folder.is_dir():
             raise NotADirectoryError(f"{folder} is not a folder.")
-        relative = _find_pictures(folder)
+        relative = find_pictures(folder)
         if not relative:
             raise ValueError(
                 f"{folder} holds no pictures: no file under it ends in "
@@ -117,7 +117,7 @@ class ImageFolderSource(AbstractSource):
         return {"image": image, "label": int(self.labels[index])}
 
 
-def _import_pillow():
+def import_pillow():
     try:
         from PIL import Image
     except ImportError as error:
@@ -127,7 +127,7 @@ def _import_pillow():
     return Image
 
 
-def _find_pictures(folder: Path) -> list[Path]:
+def find_pictures(folder: Path) -> list[Path]:
     """Paths relative to `folder`, in the order of their parts."""
     found, seen = [], set()
     for current, below, files in os.walk(folder, followlinks=True):
@@ -147,7 +147,7 @@ def _find_pictures(folder: Path) -> list[Path]:
 
 
 def _check_headers(paths: tuple[Path, ...]) -> None:
-    image_module = _import_pillow()
+    image_module = import_pillow()
     bad = []
     for path in paths:
         try:
@@ -165,7 +165,7 @@ def _check_headers(paths: tuple[Path, ...]) -> None:
 
 
 def _read_square(path: Path, size: int, mode: str, crop: int | None) -> np.ndarray:
-    image_module = _import_pillow()
+    image_module = import_pillow()
     from PIL import ImageOps
 
     with image_module.open(path) as opened:

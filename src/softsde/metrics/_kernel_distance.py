@@ -32,8 +32,8 @@ def kernel_distance(
     U-statistic, with both of its orders: that of the projections, which dominates
     between different distributions, and that of the degenerate part, which is all there
     is between equal ones. The interval takes into account that the first of them grows
-    with the distance. It covers the truth in 93 to 97 % of draws, while the value and
-    1.96 errors cover it in 90 to 97 %.
+    with the distance. It covers the truth in 93 to 97 % of draws. The value
+    and 1.96 errors cover it in 81 to 100 %, so use `interval`.
 
     **Arguments:**
 

@@ -130,4 +130,7 @@ def _entropic_cost(
             geometry.Geometry(cost_matrix=jnp.maximum(costs, 0), epsilon=epsilon)
         )
         out = solver(problem)
-        return float(out.reg_ot_cost), bool(out.converged)
+        cost = out.reg_ot_cost
+        # A solved problem has its cost; ott-jax declares it as optional.
+        assert cost is not None
+        return float(cost), bool(out.converged)

@@ -21,6 +21,7 @@ from ._init import (
     abstract_state as abstract_state,
     init_state as init_state,
 )
+from ._lock import lock as lock
 from ._mesh import (
     gather as gather,
     make_mesh as make_mesh,

@@ -1,6 +1,7 @@
 """The progress bar of a training run."""
 
 import sys
+import threading
 import time
 from typing import Any
 
@@ -9,12 +10,16 @@ from tqdm.auto import tqdm
 
 from ._mesh import batch_size
 
+# Seconds between two signs of life before the first step.
+_SIGN_OF_LIFE = 8.0
+
 
 class Bar:
     """Shows the step, the loss and the images a second.
 
-    On a terminal it is redrawn twice a second; in a log file it adds a line every half
-    minute.
+    On a terminal it is redrawn twice a second; in a log file it adds a line every ten
+    seconds. It also shows the time while the first step compiles, and this time does
+    not count in the speed.
     """
 
     def __init__(self, start: int, total: int, *, shown: bool):
@@ -25,11 +30,19 @@ class Bar:
             disable=not shown,
             unit="step",
             dynamic_ncols=True,
-            mininterval=0.5 if sys.stderr.isatty() else 30.0,
+            mininterval=0.5 if sys.stderr.isatty() else 10.0,
             maxinterval=60.0,
         )
+        self._started = threading.Event()
+        self._waiting = threading.Thread(target=self._wait, daemon=True)
+        if shown:
+            self._waiting.start()
         self._images, self._speed = 0, ""
         self._since = time.monotonic()
+
+    def _wait(self) -> None:
+        while not self._started.wait(_SIGN_OF_LIFE):
+            self._bar.refresh()
 
     def say(self, message: str) -> None:
         """Write a line above the bar."""
@@ -44,6 +57,10 @@ class Bar:
         images = count * batch_size(batch, axis=int(count > 1)) * jax.process_count()
         if self._bar.disable:
             return images
+        if not self._started.is_set():
+            self._started.set()
+            self._bar.unpause()
+            self._since = time.monotonic()
         self._bar.set_description("training", refresh=False)
         self._images += images
         elapsed = time.monotonic() - self._since
@@ -66,4 +83,7 @@ class Bar:
         return self
 
     def __exit__(self, *_: Any) -> None:
+        self._started.set()
+        if self._waiting.is_alive():
+            self._waiting.join()
         self._bar.close()

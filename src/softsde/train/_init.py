@@ -81,6 +81,7 @@ def abstract_state(
     make_model: Callable[[PRNGKeyArray], PyTree],
     optimiser: optax.GradientTransformation,
     *,
+    carry: PyTree = None,
     mesh: Mesh | None = None,
     overrides: Overrides | None = None,
 ) -> TrainState:
@@ -96,11 +97,11 @@ def abstract_state(
     A state with `jax.ShapeDtypeStruct` in the place of its arrays.
     """
 
-    def make() -> Any:
+    def make(carry: PyTree) -> Any:
         key = jax.random.key(0)
-        return TrainState.create(make_model(key), optimiser, key=key)
+        return TrainState.create(make_model(key), optimiser, key=key, carry=carry)
 
-    like = eqx.filter_eval_shape(make)
+    like = eqx.filter_eval_shape(make, carry)
     if mesh is None:
         return like
     arrays, rest = eqx.partition(like, _is_struct)

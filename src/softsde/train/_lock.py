@@ -1,5 +1,6 @@
 """One writer for each folder of checkpoints."""
 
+import os
 from pathlib import Path
 from typing import IO
 
@@ -13,8 +14,27 @@ except ImportError:  # Windows has none.
 _NAME = ".lock"
 
 
-def lock(folder: Path) -> IO | None:
-    """A lock on the folder that ends with the process, however it ends."""
+def lock(folder: str | os.PathLike) -> IO | None:
+    """A lock on a folder that ends with the process, however it ends.
+
+    **Arguments:**
+
+    - `folder`: made if absent. A file `.lock` in it is what is locked.
+
+    **Returns:** the open file, which must be kept and closed; `None` on hosts other
+    than the first.
+
+    **Raises:** `RuntimeError` if another process holds the lock.
+
+    !!! Example
+
+        ```python
+        file = ss.train.lock("run")
+        if file is not None:
+            file.close()
+        ```
+    """
+    folder = Path(folder)
     if not is_first_host():
         return None
     folder.mkdir(parents=True, exist_ok=True)
@@ -26,9 +46,9 @@ def lock(folder: Path) -> IO | None:
     except BlockingIOError:
         file.close()
         raise RuntimeError(
-            f"{folder} is in use: a run is writing its checkpoints there. Wait for it, "
-            "stop it, or choose another folder; `Checkpointer(..., read_only=True)` "
-            "can read while it writes."
+            f"{folder} is in use: a run is writing there. Wait for it, stop it, or "
+            "choose another folder; `Checkpointer(..., read_only=True)` can read "
+            "checkpoints while it writes."
         ) from None
     except OSError:
         pass  # A file system without locks.

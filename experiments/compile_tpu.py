@@ -297,7 +297,7 @@ def table(rows: list[dict[str, Any]], steps: int) -> str:
 def main() -> None:
     # libtpu would look for the metadata of a TPU VM, and lock the TPU of this machine.
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    jax.config.update("jax_platforms", "cpu")
     _cli.run(_main)
 
 

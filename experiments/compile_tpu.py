@@ -263,7 +263,7 @@ def table(rows: list[dict[str, Any]], steps: int) -> str:
 def main() -> None:
     # libtpu would look for the metadata of a TPU VM, and lock the TPU of this machine.
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    jax.config.update("jax_platforms", "cpu")
     with _cli.plain_errors():
         command = _cli.parse(CompileTpu, "experiments.compile_tpu", __doc__)
         rows = []

@@ -160,8 +160,8 @@ def make_train_step(
         `fold_in(key, i)`; metrics are means over the parts.
     - `mesh`: from [`softsde.train.make_mesh`][]. The batch is split over all of its
         devices. Large arrays of the state are split over its axis `fsdp`; the weights
-        are gathered where they are used, and their gradients scattered. `None` is the
-        default device.
+        are gathered where they are used, and each device updates its share. `None` is
+        the default device.
     - `overrides`: see [`softsde.train.shard_state`][].
 
     **Returns:**
@@ -267,7 +267,7 @@ def _whole(loss_fn: Callable[..., Any], mesh: Mesh | None) -> Callable[..., Any]
 
 
 def _gathered(model, split):
-    """Each parameter gathered where it is used, and its gradient scattered again.
+    """Each parameter gathered where it is used, and its gradient split again.
 
     Left to itself the compiler may move the activations instead of the weights.
     """

@@ -62,3 +62,23 @@ def test_exchanges_of_a_sum_over_devices():
 )
 def test_exchanges_in_a_text(line, found):
     assert find_collectives(f"HloModule m\n  {line}\n") == found
+
+
+def test_a_sum_and_a_slice_in_one_are_a_reduce_scatter():
+    """As libtpu writes it; the computation is called once, by a fusion."""
+    text = """HloModule m
+
+%all-reduce-scatter.1 (input_0: f32[64,128], input_1: f32[8]) -> (f32[64,16], f32[1]) {
+  %r = (f32[64,128]{1,0:T(8,128)}, f32[8]{0}) all-reduce(%input_0, %input_1), dims={}
+  ROOT %s = (f32[64,16]{1,0}, f32[1]{0}) tuple(%a, %b)
+}
+
+ENTRY %main (x: f32[64,128]) -> f32[64,16] {
+  %f = (f32[64,16], f32[1]) fusion(%x, %y), kind=kCustom, calls=%all-reduce-scatter.1
+  %t = f32[4]{0} all-reduce(%z), channel_id=3
+}
+"""
+    assert find_collectives(text) == {
+        "reduce-scatter": (1, FLOAT * (64 * 16 + 1)),
+        "all-reduce": (1, FLOAT * 4),
+    }

@@ -89,20 +89,35 @@ def find_collectives(text: str) -> dict[str, tuple[int, int]]:
     """Number and bytes of the exchanges between devices in a program's text.
 
     An asynchronous one is counted where it starts. Its result then holds the operand
-    too, so only the last half of the shapes is counted.
+    too, so only the last half of the shapes is counted. The compiler for TPUs writes a
+    reduce-scatter as a computation `all-reduce-scatter`, a sum and a slice that run as
+    one operation.
     """
     found: dict[str, tuple[int, int]] = {}
+
+    def count(kind: str, sizes: list[int]) -> None:
+        number, total = found.get(kind, (0, 0))
+        found[kind] = (number + 1, total + sum(sizes))
+
     pattern = re.compile(rf"= (.*?) ({'|'.join(_KINDS)})(-start)?\(")
+    fused = re.compile(r"^%?all-reduce-scatter[\w.]* \(.*\) -> (.*) \{$")
+    inside = False
     for line in text.splitlines():
-        match = pattern.search(line)
-        if match is None:
-            continue
-        sizes = [_size(*shape) for shape in _SHAPE.findall(match[1])]
-        if match[3] and match[2] != "all-reduce":
-            sizes = sizes[len(sizes) // 2 :]
-        number, total = found.get(match[2], (0, 0))
-        found[match[2]] = (number + 1, total + sum(sizes))
+        if match := fused.match(line):
+            inside = True
+            count("reduce-scatter", _sizes(match[1]))
+        elif line.startswith("}"):
+            inside = False
+        elif not inside and (match := pattern.search(line)):
+            sizes = _sizes(match[1])
+            if match[3] and match[2] != "all-reduce":
+                sizes = sizes[len(sizes) // 2 :]
+            count(match[2], sizes)
     return found
+
+
+def _sizes(shapes: str) -> list[int]:
+    return [_size(*shape) for shape in _SHAPE.findall(shapes)]
 
 
 def _size(dtype: str, shape: str) -> int:

@@ -136,10 +136,6 @@ class Parts:
         loss = maker.make(config.loss, ("loss",), "--loss")
         times = maker.make(config.times, ("times",), "--times")
         condition = config.condition
-        if not 0 <= condition.drop <= 1:
-            raise CommandError(
-                f"`--condition.drop` is {condition.drop}; expected a share from 0 to 1."
-            )
         function = ss.losses.on_batches(
             loss,
             times=times,
@@ -174,6 +170,11 @@ def _optimiser_options(message: str) -> str:
 
 
 def _check_condition(source: ss.data.AbstractSource, target: Any, config: Config):
+    drop = config.condition.drop
+    if not 0 <= drop <= 1:
+        raise CommandError(
+            f"`--condition.drop` is {drop}; expected a share from 0 to 1."
+        )
     if source.num_classes < 1 or int(source.labels.min()) < 0:
         raise CommandError(
             f"`--condition.labels`: {config.data.source} has no labels, or not for "

@@ -507,7 +507,7 @@ def _main() -> None:
         result = train(
             config,
             folder,
-            scale,
+            scale=scale,
             command=_cli.command(_MODULE, *words),
             from_weights=from_weights,
         )

@@ -147,6 +147,7 @@ def test_a_run_without_checkpoints_goes_on_from_its_weights(run, tmp_path):
         train.train(longer, folder, from_weights=True)
 
 
+@pytest.mark.slow
 def test_a_start_that_failed_does_not_bind_the_next(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise ValueError("too little memory")
@@ -163,6 +164,7 @@ def test_a_start_that_failed_does_not_bind_the_next(tmp_path, monkeypatch):
     assert not list(empty.iterdir())
 
 
+@pytest.mark.slow
 def test_what_comes_later_is_tried_before_the_first_step(tmp_path, monkeypatch):
     stepped = []
     monkeypatch.setattr(ss.train, "fit", lambda *a, **k: stepped.append(1))
@@ -379,9 +381,9 @@ def test_noise_is_for_solvers_that_follow_a_clock():
 @pytest.mark.parametrize(
     "name",
     [
-        # One of one evaluation a step, one of two; the others wait for the slow lane.
+        # One of them here; the others wait for the slow lane.
         pytest.param(name, marks=() if name in kept else pytest.mark.slow)
-        for kept in [("Multistep, churn", "Heun, flow")]
+        for kept in [("Multistep, churn",)]
         for name in samplers.SAMPLERS
     ],
 )
@@ -425,6 +427,7 @@ def test_evaluate_finds_no_difference_in_real_images_and_much_in_samples(run, tm
     assert evaluate.evaluate(other)[0][0] != paths[0] and paths[0].exists()
 
 
+@pytest.mark.slow
 def test_skill_is_the_loss_in_units_of_affine_regression(run):
     """Of the identity: its loss is the variance of the noise where there is no blur."""
     model = ss.load(run)

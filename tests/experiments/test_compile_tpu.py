@@ -53,6 +53,7 @@ def test_papers_need_no_data(name, monkeypatch):
     np.testing.assert_allclose(process.level(process.t1), last, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_step_that_is_compiled_is_the_one_that_trains():
     """On one device, with labels: as many flops as the step of the run itself."""
     config = tiny(condition=ConditionConfig(labels=True))

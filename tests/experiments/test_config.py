@@ -103,7 +103,16 @@ def _shapes(name):
     return lambda d, b, k: loss_fn(d, b, key=k)[0], denoiser, batch, key
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        # The paper's networks are large.
+        pytest.param(name, marks=pytest.mark.slow)
+        if name in ("celeba_blur", "cifar10_blur")
+        else name
+        for name in PRESETS
+    ],
+)
 def test_every_preset_builds(name):
     loss, *arguments = _shapes(name)
     value = eqx.filter_eval_shape(loss, *arguments)

@@ -89,13 +89,13 @@ PROCESSES = {
     "vp": ss.vp(),
     "subvp": ss.subvp(),
     "cosine_vp": ss.cosine_vp(),
-    "ddpm": ss.ddpm(),
+    "ddpm": ss.processes.ddpm(),
     "edm --process.rho 5": ss.edm(rho=5.0),
     "rectified_flow": ss.rectified_flow(),
     "heat_dissipation --process.max-blur 4": ss.heat_dissipation(SHAPE, max_blur=4.0),
     "blurring_diffusion": ss.blurring_diffusion(SHAPE),
     "soft_mask --process.grow border": ss.soft_mask(SHAPE, grow="border"),
-    "hard_mask --process.max-masked 0.9": ss.hard_mask(SHAPE, max_masked=0.9),
+    "hard_mask --process.max-masked 0.9": ss.processes.hard_mask(SHAPE, max_masked=0.9),
     "soft_blur --process.levels Linear(0.01,3)": ss.soft_blur(
         SHAPE, levels=ss.schedules.Linear(0.01, 3.0), max_blur=5.0
     ),
@@ -206,6 +206,7 @@ def test_a_config_with_nested_parts_survives_json():
     assert parse(text, "--process") == config.process
 
 
+@pytest.mark.slow
 def test_classes_reach_the_network_and_are_needed(monkeypatch):
     made = parts("--condition.labels")
     assert made.network().arguments["num_classes"] == 10

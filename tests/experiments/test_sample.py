@@ -43,6 +43,7 @@ def test_steps_that_adapt_have_a_solver_that_estimates_errors():
     assert options["times"].rtol == options["times"].atol == 0.01
 
 
+@pytest.mark.slow
 def test_files_of_samples(run, tmp_path):
     command = sample.Sample(
         str(run),
@@ -96,6 +97,7 @@ def _report(folder: Path, name: str, distance: float, space: str) -> None:
     path.write_text(json.dumps(content))
 
 
+@pytest.mark.slow
 def test_runs_are_compared_in_one_table_and_two_pictures(run, tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)

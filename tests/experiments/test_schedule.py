@@ -102,6 +102,7 @@ def test_the_last_blur_is_the_paper_s_at_its_size():
     assert _corruptions.candidates(blur, (32, 32, 3), 256)[-1] == pytest.approx(18.0)
 
 
+@pytest.mark.slow
 def test_its_levels_are_what_training_takes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = "x --data digits --images 40 --num-levels 12 --num-points 5"

@@ -70,7 +70,12 @@ def without(poisoned, steps=20):
 
 
 @pytest.mark.parametrize(
-    "poisoned, skipped", [((3,), (3,)), ((13,), (13,)), ((7, 8, 15), (7, 13))]
+    "poisoned, skipped",
+    [
+        pytest.param((3,), (3,), marks=pytest.mark.slow),
+        pytest.param((13,), (13,), marks=pytest.mark.slow),
+        ((7, 8, 15), (7, 13)),
+    ],
 )
 def test_batches_that_are_not_finite_are_left_out(tmp_path, poisoned, skipped):
     """To the last bit as if they had not been in the data; also where two follow each
@@ -134,6 +139,7 @@ def test_the_best_checkpoints_are_kept(tmp_path):
     assert rows[3]["fid"] is None
 
 
+@pytest.mark.slow
 def test_the_best_stays_over_a_resumption(tmp_path):
     def session(steps, score):
         return fit(
@@ -180,6 +186,7 @@ def test_wrong_choices(tmp_path, options, error, message, as_a_user):
         fit(tmp_path, make_data(), **options)
 
 
+@pytest.mark.slow
 def test_several_steps_a_call(tmp_path):
     """The same run, and stopped and resumed to the last bit."""
     one = fit(tmp_path / "one", make_data())
@@ -230,6 +237,7 @@ def test_goodput_adds_up_to_the_wall_time(tmp_path):
     assert report["goodput"] == seconds["stepping"] / report["total_seconds"]
 
 
+@pytest.mark.slow
 def test_steps_that_are_made_again_count_as_lost(tmp_path):
     def loss(model, batch, *, key):
         def wait(x):
@@ -253,6 +261,7 @@ def test_no_report(tmp_path):
         train.read_goodput(tmp_path)
 
 
+@pytest.mark.slow
 def test_some_steps_are_traced(tmp_path):
     fit(tmp_path, make_data(), profile_steps=2)
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))

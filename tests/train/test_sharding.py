@@ -72,7 +72,7 @@ def numbers(state):
     return [np.asarray(x) for x in jax.tree.leaves(arrays)]
 
 
-@pytest.mark.parametrize("fsdp", [1, 2])
+@pytest.mark.parametrize("fsdp", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_twenty_steps_on_a_mesh_are_those_on_one_device(alone, fsdp):
     """Sums over the batch are made in another order: float32 rounding, 20 times."""
     state, losses = run(train.make_mesh(2, fsdp=fsdp))
@@ -153,10 +153,12 @@ def test_data_parallel_steps_move_gradients_only():
     assert found["all-reduce"] >= 1
 
 
+@pytest.mark.slow
 def test_split_states_are_gathered():
     assert collectives(train.make_mesh(2, fsdp=2))["all-gather"] >= 2
 
 
+@pytest.mark.slow
 def test_memory_is_shared():
     """By the compiler's analysis, the state of a device is its share of the whole."""
 
@@ -170,6 +172,7 @@ def test_memory_is_shared():
     assert abs(split / (whole / 2) - 1) < 0.15
 
 
+@pytest.mark.slow
 def test_parts_of_a_batch_have_the_gradient_of_the_whole(x64):
     """Without randomness; the mean of the parts' means is the mean of all."""
 
@@ -215,6 +218,7 @@ def test_a_batch_that_cannot_be_divided():
         train.make_train_step(loss_fn, make_optimiser(), accumulate=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_devices", [None, 2])
 def test_several_steps_in_one_program(num_devices):
     mesh = None if num_devices is None else train.make_mesh(num_devices)
@@ -241,6 +245,7 @@ def test_gathered_arrays_are_whole():
     np.testing.assert_array_equal(whole.first, np.asarray(state.ema.first))
 
 
+@pytest.mark.slow
 def test_shapes_are_enough_to_compile():
     """The program from shapes is that from arrays: the same flops and memory."""
     mesh = train.make_mesh(2, fsdp=2)

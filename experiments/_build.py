@@ -56,7 +56,7 @@ def make_loader(source: ss.data.AbstractSource, config: Config) -> grain.IterDat
         )
     return ss.data.make_loader(
         source,
-        size // hosts,
+        size,
         seed=config.training.seed,
         transforms=[ss.data.RandomFlip()] if config.data.flip else [],
         process_index=jax.process_index(),

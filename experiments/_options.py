@@ -22,6 +22,7 @@ from . import _registry
 from ._config import DEFAULT, PARTS, Config
 from ._errors import CommandError
 from ._make import NEVER, named, resolve
+from ._scale import ScaleConfig
 from ._spec import Spec, parse, parse_value
 
 
@@ -192,7 +193,7 @@ def take(words: Sequence[str], config: Config) -> tuple[list[str], Config]:
 
 def read(
     words: Sequence[str], config: Config, folder: Path, prog: str, about: str
-) -> tuple[Config, Path]:
+) -> tuple[Config, Path, ScaleConfig]:
     """Reads the options of an experiment.
 
     **Arguments:**
@@ -201,7 +202,7 @@ def read(
     - `config`, `folder`: what holds for options that are left out.
     - `prog`, `about`: the command, and its description, for `--help`.
 
-    **Returns:** the config, and the folder to write to.
+    **Returns:** the config, the folder to write to, and the devices.
     """
     left, config = take(words, config)
     parts = {
@@ -221,6 +222,8 @@ def read(
         else:
             value = getattr(config, field.name)
             fields.append((field.name, type(value), dataclasses.field(default=value)))
+    scale = dataclasses.field(default=ScaleConfig())
+    fields.append(("scale", ScaleConfig, scale))
     options = dataclasses.make_dataclass("Options", fields, frozen=True, kw_only=True)
     read = tyro.cli(options, prog=prog, description=about, args=left)
     values: dict[str, Any] = {}
@@ -239,4 +242,4 @@ def read(
                     made.name, {**made.spec.options, **given}, made.spec.members
                 )
         values[field.name] = value
-    return Config(**values), read.folder
+    return Config(**values), read.folder, read.scale

@@ -4,6 +4,7 @@ Writes a run folder, which is also a model: `softsde.load` reads it. You can sto
 any moment, e.g. with Ctrl-C; `--resume FOLDER` goes on where it stopped.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import sys
@@ -21,16 +22,9 @@ import softsde as ss
 from . import _build, _cli, _images, _options, _registry, _run
 from ._config import PARTS, PRESETS, Config, to_dict
 from ._errors import CommandError, FolderError
+from ._scale import ScaleConfig
 
 _MODULE = "experiments.train"
-
-
-def _off_mesh(denoiser: ss.Denoiser) -> ss.Denoiser:
-    """The denoiser on the default device. (The mesh may reach beyond this host.)"""
-    return jax.tree.map(
-        lambda x: jnp.asarray(jax.device_get(x)) if isinstance(x, jax.Array) else x,
-        denoiser,
-    )
 
 
 def make_network(parts: _build.Parts, initial: str | None) -> tuple[Any, Any]:
@@ -65,6 +59,7 @@ def _conditions(config: Config, source: ss.data.AbstractSource, num: int) -> Any
 def train(
     config: Config,
     folder: Path,
+    scale: ScaleConfig | None = None,
     *,
     command: str = "softsde",
     from_weights: bool = False,
@@ -75,52 +70,75 @@ def train(
 
     - `config`: the experiment.
     - `folder`: the run folder. If it holds a run, that run goes on.
+    - `scale`: the devices, and what is watched. It may change between sessions.
     - `command`: what was typed, for the record.
     - `from_weights`: go on from the model of a folder whose checkpoints are gone.
 
     **Returns:** what `softsde.train.fit` returned.
     """
     began = time.monotonic()
-    _check_numbers(config)
-    with _run.claim(folder):
-        resumed = _run.check(folder, config, from_weights=from_weights)
-        # Mistakes in a config show here, before anything is written.
-        source = _build.make_source(config.data)
-        parts = _build.Parts(config, source)
-        loader = _build.make_loader(source, config)
-        optimiser, mesh = parts.optimiser(), ss.train.make_mesh()
-        if resumed:
-            process = _run.read_process(folder, config)
-        else:
-            with _cli.stage("Choosing the process"):
-                process = parts.process()
-        lost = str(folder) if from_weights else None
-        network, initial = make_network(parts, lost or config.training.initial)
-        prior = parts.prior(process)
-        loss_fn, carry = parts.loss(process)
-        denoiser = parts.denoiser(network, process)
-        _try_loss(config, loss_fn, denoiser, carry, source)
-        session = _Session(config, folder, source, prior, command, initial)
-        key = jax.random.key(config.training.seed)
-        state = ss.train.TrainState.create(denoiser, optimiser, key=key, carry=carry)
-        with _cli.stage("Trying what comes later: a picture, the model, a checkpoint"):
-            session.rehearse(denoiser, state)
-        if not resumed:
-            _run.start(folder, config, process, command)
+    scale = ScaleConfig() if scale is None else scale
+    _check_numbers(config, scale)
+    mesh = _make_mesh(scale)
+    alone = jax.process_count() == 1
+    with contextlib.ExitStack() as stack:
+        # The first host tries everything and writes the folder; the others find it.
+        with ss.train.first_host_first():
+            stack.enter_context(_run.claim(folder))
+            resumed = _run.check(folder, config, from_weights=from_weights)
+            # Mistakes in a config show here, before anything is written.
+            source = _build.make_source(config.data)
+            parts = _build.Parts(config, source)
+            loader = _build.make_loader(source, config)
+            optimiser = parts.optimiser()
+            if resumed or not ss.train.is_first_host():
+                process = _run.read_process(folder, config)
+            else:
+                with _stage("Choosing the process"):
+                    process = parts.process()
+            lost = str(folder) if from_weights else None
+            network, initial = make_network(parts, lost or config.training.initial)
+            prior = parts.prior(process)
+            loss_fn, carry = parts.loss(process)
+            denoiser = parts.denoiser(network, process)
+            _try_loss(config, loss_fn, denoiser, carry, source)
+            session = _Session(config, folder, source, prior, command, initial)
+
+            def new_state() -> ss.train.TrainState:
+                def make_model(key: Any) -> ss.Denoiser:
+                    drawn = parts.network() if initial is None else network
+                    return parts.denoiser(drawn, process)
+
+                key = jax.random.key(config.training.seed)
+                return ss.train.init_state(
+                    make_model, optimiser, key=key, carry=carry, mesh=mesh
+                )
+
+            # Several hosts make their state together, after this block.
+            state = new_state() if alone else None
+            with _stage("Trying what comes later: a picture, the model, a checkpoint"):
+                session.rehearse(denoiser, state)
+            if not resumed:
+                _run.start(folder, config, process, command)
+        if state is None:
+            state = new_state()
         if from_weights:
-            state = _from_weights(folder, config, state, loader)
+            state = _from_weights(folder, config, state, loader, mesh)
         _run.record(folder, command)
-        print(
+        _say(
             f"{source}\n{_run.count_parameters(network):,} parameters, {mesh.size} "
             f"{jax.default_backend()} device(s), batches of "
-            f"{config.training.batch_size}; writing to {folder}/",
-            flush=True,
+            f"{config.training.batch_size}; writing to {folder}/"
         )
         result = ss.train.fit(
             state,
             loader,
             ss.train.make_train_step(
-                loss_fn, optimiser, ema_decay=config.optimiser.ema_decay, mesh=mesh
+                loss_fn,
+                optimiser,
+                ema_decay=config.optimiser.ema_decay,
+                accumulate=scale.accumulate,
+                mesh=mesh,
             ),
             num_steps=config.training.steps,
             folder=folder,
@@ -131,17 +149,34 @@ def train(
             log_every=config.training.log_every,
             callbacks=[(config.training.sample_every, session.keep)],
             max_seconds=config.training.max_seconds,
+            **scale.fit_options(),
         )
-        if (
-            result.step % config.training.sample_every
-            or not (folder / "model.json").exists()
-        ):
+        missing = ss.train.first_host_says(not (folder / "model.json").exists())
+        if result.step % config.training.sample_every or missing:
             session.keep(result.state, result.step)
-    print(
+    _say(
         f"{result.reason} at step {result.step} of {config.training.steps}: "
         f"{time.monotonic() - began:.0f} s now, {result.seconds:.0f} s in all sessions."
     )
     return result
+
+
+def _say(message: str) -> None:
+    """Prints on the first host."""
+    if ss.train.is_first_host():
+        print(message, flush=True)
+
+
+def _stage(text: str) -> contextlib.AbstractContextManager[None]:
+    """A stage that the first host tells of."""
+    return _cli.stage(text) if ss.train.is_first_host() else contextlib.nullcontext()
+
+
+def _make_mesh(scale: ScaleConfig) -> Any:
+    try:
+        return scale.mesh()
+    except ValueError as error:
+        raise CommandError(f"`--scale.fsdp {scale.fsdp}`: {error}") from error
 
 
 def _try_loss(
@@ -181,7 +216,7 @@ def _of_checkpoints(config: Config) -> dict[str, Any]:
     return {"batch_size": training.batch_size, "seed": training.seed}
 
 
-def _check_numbers(config: Config) -> None:
+def _check_numbers(config: Config, scale: ScaleConfig) -> None:
     training, sampling = config.training, config.sampling
     for option, value in (
         ("training.steps", training.steps),
@@ -191,6 +226,10 @@ def _check_numbers(config: Config) -> None:
         ("training.checkpoint-seconds", training.checkpoint_seconds),
         ("training.max-seconds", training.max_seconds),
         ("sampling.num", sampling.num),
+        ("scale.accumulate", scale.accumulate),
+        ("scale.steps-per-call", scale.steps_per_call),
+        ("scale.profile", scale.profile),
+        ("scale.keep-every", scale.keep_every),
     ):
         if value is not None and not value > 0:
             raise CommandError(f"`--{option}` is {value}; expected more than 0.")
@@ -204,10 +243,12 @@ def _check_numbers(config: Config) -> None:
             f"`--training.seed` is {training.seed}; expected a number from 0 to 2^32."
         )
     devices = jax.device_count()
-    if training.batch_size % devices:
+    if training.batch_size % (devices * scale.accumulate):
+        parts = scale.accumulate
+        times = "" if parts == 1 else f" times `--scale.accumulate {parts}`"
         raise CommandError(
             f"`--training.batch-size` is {training.batch_size}; expected a multiple of "
-            f"{devices}, the number of devices that share a batch."
+            f"{devices}, the number of devices that share a batch{times}."
         )
 
 
@@ -228,9 +269,11 @@ class _Session:
         A resumed run may repeat it for the same step: every file is replaced. A picture
         that fails costs no training.
         """
-        if jax.process_index() != 0:
+        # All hosts take part in this; the first one alone writes.
+        averaged = ss.train.gather(state.ema)
+        if not ss.train.is_first_host():
             return
-        model = self.model(_off_mesh(state.ema), step)
+        model = self.model(averaged, step)
         model.save(self.folder)
         # Options that may change, such as the number of steps, change here.
         self.config.save(self.folder / "config.json")
@@ -246,21 +289,26 @@ class _Session:
                 "model is saved, and training goes on."
             )
 
-    def rehearse(self, denoiser: ss.Denoiser, state: ss.train.TrainState) -> None:
+    def rehearse(
+        self, denoiser: ss.Denoiser, state: ss.train.TrainState | None
+    ) -> None:
         """Does everything once that `keep` and the checkpoints will do later.
+
+        Without a `state`, no checkpoint is tried: it would need all hosts.
 
         **Raises:** `FolderError` if the folder cannot take the files; `CommandError` if
         the options cannot be saved or sampled with.
         """
-        if jax.process_index() != 0:
+        if not ss.train.is_first_host():
             return
         trial = self.folder / _run.TRIAL
         try:
             model = self.model(denoiser, 0)
             model.save(trial)
             self.draw(model, trial / "samples.png", 0)
-            with ss.train.Checkpointer(trial / "checkpoints") as checkpoints:
-                checkpoints.save(state, None, 0)
+            if state is not None:
+                with ss.train.Checkpointer(trial / "checkpoints") as checkpoints:
+                    checkpoints.save(state, None, 0)
         except OSError as error:
             raise FolderError(
                 f"{self.folder} does not take the files of the run ({error})."
@@ -322,7 +370,7 @@ class _Session:
 
 
 def _from_weights(
-    folder: Path, config: Config, state: ss.train.TrainState, loader: Any
+    folder: Path, config: Config, state: ss.train.TrainState, loader: Any, mesh: Any
 ) -> ss.train.TrainState:
     """The state, at the step of the model in the folder.
 
@@ -333,7 +381,7 @@ def _from_weights(
     if not isinstance(steps, int):
         raise FolderError(f"The card of the model in {folder} names no `steps`.")
     count = jnp.asarray(steps, state.step.dtype)
-    state = dataclasses.replace(state, step=count)
+    state = ss.train.shard_state(dataclasses.replace(state, step=count), mesh)
     with ss.train.Checkpointer(
         folder / "checkpoints", config=_of_checkpoints(config)
     ) as checkpoints:
@@ -397,8 +445,8 @@ def _pop(words: list[str], option: str, *, value: bool) -> str | None:
     return None
 
 
-def read(words: Sequence[str]) -> tuple[Config, Path, bool]:
-    """Reads the words of the command: config, folder, and whether from weights.
+def read(words: Sequence[str]) -> tuple[Config, Path, bool, ScaleConfig]:
+    """Reads the command: config, folder, whether from weights, and the devices.
 
     **Raises:** `CommandError` for an unknown experiment, or options that do not fit.
     """
@@ -416,12 +464,12 @@ def read(words: Sequence[str]) -> tuple[Config, Path, bool]:
             )
         config = _run.read_config(folder)
         prog = f"python -m {_MODULE} --resume {folder}"
-        config, chosen = _options.read(left, config, folder, prog, about)
+        config, chosen, scale = _options.read(left, config, folder, prog, about)
         if chosen != folder:
             raise CommandError(
                 f"`--resume {folder}` goes on in that folder. Leave `--folder` out."
             )
-        return config, folder, from_weights
+        return config, folder, from_weights, scale
     if from_weights:
         raise CommandError("`--from-weights` goes with `--resume FOLDER`.")
     name = left.pop(0) if left and not left[0].startswith("-") else None
@@ -433,14 +481,14 @@ def read(words: Sequence[str]) -> tuple[Config, Path, bool]:
             f"{said}{hint} Write `python -m {_MODULE} EXPERIMENT`, with one of "
             f"{', '.join(PRESETS)}; or `--resume FOLDER`. `--help` says more."
         )
-    config, folder = _options.read(
+    config, folder, scale = _options.read(
         left,
         PRESETS[name].config,
         Path("runs") / name,
         f"python -m {_MODULE} {name}",
         about,
     )
-    return config, folder, False
+    return config, folder, False, scale
 
 
 def main() -> None:
@@ -452,18 +500,23 @@ def _main() -> None:
     if words and words[0] in ("-h", "--help"):
         print(_usage())
         sys.exit(0)
-    config, folder, from_weights = read(words)
+    config, folder, from_weights, scale = read(words)
+    scale.start()
     again = _cli.command(_MODULE, "--resume", folder)
     try:
         result = train(
             config,
             folder,
+            scale=scale,
             command=_cli.command(_MODULE, *words),
             from_weights=from_weights,
         )
     except ss.train.Interrupted:
-        _cli.next_commands(again)
+        if ss.train.is_first_host():
+            _cli.next_commands(again)
         raise
+    if not ss.train.is_first_host():
+        return
     _cli.wrote(*(folder / n for n in ("model.json", "samples", "loss.png")))
     if result.reason == "out of time":
         _cli.next_commands(again)

@@ -132,13 +132,12 @@ def test_asking_for_the_state_changes_nothing():
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_processes_share_one_stream(process_count, shuffle):
     """The global batch is the same for any number of processes, flips included."""
-    batch_size = 12 // process_count
     options = {"seed": 5, "shuffle": shuffle, "transforms": [ss.data.RandomFlip()]}
     whole = ss.data.make_loader(_source(30), 12, **options)
     shares = [
         ss.data.make_loader(
             _source(30),
-            batch_size,
+            12,
             process_index=i,
             process_count=process_count,
             **options,
@@ -147,14 +146,10 @@ def test_processes_share_one_stream(process_count, shuffle):
     ]
     iterators = [iter(share) for share in shares]
     for batch in itertools.islice(whole, 11):
-        for i, iterator in enumerate(iterators):
-            share = next(iterator)
-            np.testing.assert_array_equal(
-                share["image"], batch["image"][i::process_count]
-            )
-            np.testing.assert_array_equal(
-                share["label"], batch["label"][i::process_count]
-            )
+        shares = [next(iterator) for iterator in iterators]
+        for name in ("image", "label"):
+            together = np.concatenate([share[name] for share in shares])
+            np.testing.assert_array_equal(together, batch[name])
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -174,7 +169,7 @@ def test_processes_get_equally_many_batches():
     shares = [
         _take(
             ss.data.make_loader(
-                _source(9), 1, repeat=False, process_index=i, process_count=2
+                _source(9), 2, repeat=False, process_index=i, process_count=2
             ),
             99,
         )
@@ -182,6 +177,25 @@ def test_processes_get_equally_many_batches():
     ]
     assert [len(share) for share in shares] == [4, 4]
     assert len(set(np.ravel(shares))) == 8
+
+
+def test_bytes_are_the_same_images():
+    """They are a quarter of the size, and the device divides them by 255."""
+    options = {"seed": 3, "transforms": [ss.data.RandomFlip()]}
+    floats = iter(ss.data.make_loader(_source(20), 6, **options))
+    for batch in itertools.islice(
+        ss.data.make_loader(_source(20), 6, dtype="uint8", **options), 5
+    ):
+        assert batch["image"].dtype == np.uint8
+        expected = next(floats)["image"]
+        np.testing.assert_array_equal(batch["image"] / np.float32(255), expected)
+
+
+def test_bytes_cannot_be_made_of_floats():
+    with pytest.raises(TypeError, match=r"give uint8 images, got float32.*`Resize`"):
+        ss.data.make_loader(
+            _source(10), 2, dtype="uint8", transforms=[ss.data.Resize(2)]
+        )
 
 
 def test_without_shuffling_the_order_is_the_source_s():
@@ -217,16 +231,21 @@ def test_transforms_run_in_order_and_may_be_functions():
         ({"batch_size": 0}, "`batch_size` must be at least 1, got 0"),
         ({"batch_size": 11}, "batch of 11 .* more than the 10 images.*drop_remainder"),
         (
-            {"batch_size": 6, "process_count": 2},
-            "batch of 6 on each of 2 processes.*`batch_size=5` or less",
+            {"batch_size": 12, "process_count": 3},
+            "batch of 12 is more than the 10 images.*`batch_size=9` or less",
         ),
+        (
+            {"batch_size": 6, "process_count": 4},
+            "batch of 6 images cannot be shared out evenly to 4 processes.*such as 8",
+        ),
+        ({"batch_size": 2, "dtype": "int8"}, "'float32' or 'uint8', got 'int8'"),
         ({"batch_size": 2, "process_index": 1}, r"got 1 of 1"),
         ({"batch_size": 2, "process_index": -1, "process_count": 2}, r"got -1 of 2"),
         ({"batch_size": 2, "seed": -1}, "`seed` must be in"),
         ({"batch_size": 2, "num_threads": -1}, "`num_threads` must be at least 0"),
     ],
 )
-def test_bad_arguments(options, message):
+def test_bad_arguments(options, message, as_a_user):
     with pytest.raises(ValueError, match=message):
         ss.data.make_loader(_source(10), **options)
 

@@ -104,7 +104,7 @@ def test_a_classifier_of_own_images_is_found_by_evaluate(folder, capsys):
 
 def test_the_preset_reads_options_of_images(monkeypatch):
     words = "images --data.source x --data.size 16 --data.channels 1 --data.folders"
-    config, folder, _ = train.read(
+    config, folder, *_ = train.read(
         [*words.split(), "classes", "--data.value-range", "-1", "1"]
     )
     assert config.data.images == ImagesConfig(16, 1, "classes", False, (-1.0, 1.0))

@@ -113,7 +113,7 @@ def test_its_levels_are_what_training_takes(tmp_path, monkeypatch, capsys):
         line = capsys.readouterr().out.split("Next:\n")[1].splitlines()[0]
         command = shlex.split(line)
         assert command[:3] == ["python", "-m", "experiments.train"]
-        config, _, _ = train.read(command[3:])
+        config, *_ = train.read(command[3:])
         process = _build.Parts(config, ss.data.digits()).process()
         written = ss.schedules.load(f"{corruption}.json")
         np.testing.assert_array_equal(process.levels.levels, written.levels)

@@ -122,3 +122,44 @@ def test_mistakes_are_named(as_a_user, denoiser, batch, key):
     with pytest.raises(ValueError, match=r"no `carry`.*carry=times"):
         loss_fn = on_batches(LOSS, times=ss.losses.ImportanceTimes())
         loss_fn(denoiser, batch, key=key)
+
+
+def test_bytes_are_scaled_on_the_device(key):
+    network = Affine(jnp.array([0.3, 0.7]), jnp.arange(10.0).reshape(5, 2))
+    denoiser = ss.Denoiser(network, ss.ve(0.1, 2.0), ss.parametrisations.Clean())
+    pixels = np.random.default_rng(1).integers(0, 256, (6, 2), np.uint8)
+    got, _ = on_batches(LOSS)(denoiser, {"image": pixels}, key=key)
+    floats = pixels.astype(np.float32) / np.float32(255)
+    expected = batch_loss(LOSS, denoiser, floats, key=key)
+    assert float(got) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_the_loss_in_parts_of_the_time(denoiser, key):
+    """The mean over the samples whose times lie there; the parts make up the whole."""
+    images = np.random.default_rng(1).normal(size=(40, 2))
+    loss_fn = on_batches(LOSS, time_bins=4)
+    mean, metrics = loss_fn(denoiser, {"image": images}, key=key)
+    each = batch_losses(LOSS, denoiser, images, key=key)
+    times, losses = np.asarray(each.times), np.asarray(each.losses)
+    assert len(metrics) == 4
+    counts = []
+    for i in range(4):
+        inside = (times >= i / 4) & (times < (i + 1) / 4)
+        counts.append(inside.sum())
+        expected = losses[inside].mean()
+        assert float(metrics[f"loss_{i}"]) == pytest.approx(expected, rel=1e-10)
+    whole = sum(n * float(metrics[f"loss_{i}"]) for i, n in enumerate(counts)) / 40
+    assert whole == pytest.approx(float(mean), rel=1e-10)
+
+
+def test_a_part_of_the_time_without_samples_counts_as_zero(denoiser, key):
+    _, metrics = on_batches(LOSS, time_bins=50)(
+        denoiser, {"image": np.ones((2, 2))}, key=key
+    )
+    values = [float(value) for value in metrics.values()]
+    assert sum(value != 0 for value in values) <= 2
+
+
+def test_wrong_number_of_parts():
+    with pytest.raises(ValueError, match="`time_bins` must be at least 0, got -1"):
+        on_batches(LOSS, time_bins=-1)

@@ -38,8 +38,7 @@ class Share:
 def be_host(host, port, folder, num_steps, pause):
     import jax
 
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=host)
+    assert train.start_hosts(f"localhost:{port}", 2, host)
     assert len(jax.local_devices()) == 2 and jax.device_count() == 4
     result = train.fit(
         make_state(),

@@ -13,6 +13,7 @@ from ._idx import IdxSource as IdxSource
 from ._load import load as load, names as names
 from ._loader import make_loader as make_loader
 from ._named import cifar10 as cifar10, fashion_mnist as fashion_mnist, mnist as mnist
+from ._packed import PackedSource as PackedSource, pack as pack
 from ._source import (
     AbstractInMemorySource as AbstractInMemorySource,
     AbstractSource as AbstractSource,

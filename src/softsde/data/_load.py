@@ -18,6 +18,7 @@ from ._named import (
     find_files,
     mnist,
 )
+from ._packed import PackedSource, is_packed
 from ._source import AbstractSource
 from ._survey import SPLIT_NAMES, FolderSurvey, survey
 
@@ -50,7 +51,7 @@ def load(
 
     - `name_or_path`: `"mnist"`, `"fashion_mnist"`, `"cifar10"` or `"digits"`; a `.npy`
       or `.npz` file of images; an idx3 file; or a folder, of idx files, of CIFAR-10
-      binary files, or of pictures.
+      binary files, of pictures, or one that [`softsde.data.pack`][] wrote.
     - `split`: `"train"` or `"test"`. A folder of pictures has splits where it has
       subfolders of these names; a file has none, and is read whole as `"train"`.
     - `size`: for a folder of pictures, and only there: height and width to resize to.
@@ -86,6 +87,8 @@ def load(
         _refuse_size(size, channels, name)
         return _NAMED[name](split)
     if path.is_dir():
+        if is_packed(path) or is_packed(path / split):
+            return _packed(path, split, size)
         if _holds(path, MNIST):
             _refuse_size(size, channels, str(path))
             # MNIST, or any of those that share its file names: no class names.
@@ -112,6 +115,24 @@ def load(
         f"{str(name_or_path)!r} is neither a data set ({', '.join(_NAMED)}) nor an "
         f"existing file or folder.{hint}"
     )
+
+
+def _packed(folder: Path, split: str, size: int | None) -> PackedSource:
+    if size is not None and size != PackedSource(_of_split(folder, split)).shape[0]:
+        raise ValueError(
+            f"{folder} is packed in another size than {size}: leave out the size, or "
+            "pack the pictures again."
+        )
+    return PackedSource(_of_split(folder, split))
+
+
+def _of_split(folder: Path, split: str) -> Path:
+    """The subfolder of a split, or the folder itself, which is the training split."""
+    if is_packed(folder / split):
+        return folder / split
+    if split != "train":
+        raise ValueError(f"{folder} has no split {split!r}: no subfolder of this name.")
+    return folder
 
 
 def _holds(folder: Path, data_set: NamedDataSet) -> bool:

@@ -1,15 +1,15 @@
 """From a source to an endless, resumable stream of batches.
 
 The stream of images is fixed by `seed` alone: epoch after epoch, each a new
-permutation. Processes take turns along that stream, so that the global batch `k` holds
-the same images however many processes share the work, and an iterator's whole state is
-how many batches it has given.
+permutation. Each process takes its run of images out of every global batch, so that the
+global batch `k` holds the same images in the same order however many processes share
+the work, and an iterator's whole state is how many batches it has given.
 """
 
 import functools
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import grain
 import numpy as np
@@ -32,6 +32,7 @@ def make_loader(
     process_index: int = 0,
     process_count: int = 1,
     num_threads: int = 1,
+    dtype: Literal["float32", "uint8"] = "float32",
 ) -> grain.IterDataset:
     """Batches of a source, shuffled anew every epoch.
 
@@ -45,7 +46,7 @@ def make_loader(
     **Arguments:**
 
     - `source`: where the images come from.
-    - `batch_size`: images a batch and process.
+    - `batch_size`: images in a batch, over all processes together.
     - `seed`: fixes the permutations and the draws of random transforms.
     - `shuffle`: whether every epoch is a permutation; else the order of the source.
     - `repeat`: whether to go on for ever; else one epoch.
@@ -53,14 +54,21 @@ def make_loader(
       callable, or a `grain.transforms.Map` or `RandomMap`.
     - `drop_remainder`: whether to leave out a last batch that is not full; with
       `repeat` there is none.
-    - `process_index`, `process_count`: which share of the stream is this process's.
+    - `process_index`, `process_count`: which share of each batch is this process's:
+      `jax.process_index()` and `jax.process_count()` on several hosts. The batch of a
+      process holds `batch_size / process_count` images.
     - `num_threads`: threads that prepare batches ahead; 0 prepares them in the caller's
       own. The batches are the same.
+    - `dtype`: `"uint8"` leaves the images as bytes, a quarter of the memory on the way
+      to the device; [`softsde.losses.on_batches`][] scales them there. The source and
+      the transforms must give bytes.
 
     **Returns:** a grain data set to iterate over.
 
     **Raises:** ValueError where `batch_size` is not positive or larger than the data
-    set (unless `drop_remainder=False`), or the process is not one of the count.
+    set (unless `drop_remainder=False`), the process is not one of the count, or the
+    batch cannot be shared out evenly; TypeError where `dtype="uint8"` and the images
+    are not bytes.
 
     !!! example
         ```python
@@ -83,11 +91,21 @@ def make_loader(
             f"`process_index` must be in [0, process_count), got {process_index} of "
             f"{process_count}."
         )
-    if drop_remainder and batch_size * process_count > total:
+    if batch_size % process_count != 0:
+        above = batch_size + process_count - batch_size % process_count
         raise ValueError(
-            f"A batch of {batch_size} on each of {process_count} processes is more "
-            f"than the {total} images of the data set, so no batch would be full. Use "
-            f"`batch_size={total // process_count}` or less, or `drop_remainder=False`."
+            f"A batch of {batch_size} images cannot be shared out evenly to "
+            f"{process_count} processes. `batch_size` counts the images of all "
+            f"processes: use a multiple of {process_count}, such as {above}."
+        )
+    if dtype not in ("float32", "uint8"):
+        raise ValueError(f"`dtype` must be 'float32' or 'uint8', got {dtype!r}.")
+    if drop_remainder and batch_size > total:
+        raise ValueError(
+            f"A batch of {batch_size} is more than the {total} images of the data set, "
+            "so no batch would be full. Use "
+            f"`batch_size={total - total % process_count}` or less, or "
+            "`drop_remainder=False`."
         )
     order = _make_order(total, seed if shuffle else None)
     # grain's own `shuffle` and `repeat` would do as well, but they cost 10 to 30
@@ -100,17 +118,20 @@ def make_loader(
             dataset = dataset.random_map(transform)
         else:
             dataset = dataset.map(transform)
-    _check_item(dataset[0])
+    _check_item(dataset[0], dtype)
     if drop_remainder and not repeat:
         # Every process gets the same number of batches: in a collective computation a
         # process with one more would wait for the others for ever.
-        dataset = dataset[: total - total % (batch_size * process_count)]
+        dataset = dataset[: total - total % batch_size]
     # Shared out after the transforms: their draws then belong to the place in the
-    # global stream, and no two processes repeat each other's.
-    dataset = dataset[process_index::process_count]
+    # global stream, and no two processes repeat each other's. Every `process_count`-th
+    # of the small batches is this process's, so side by side they are the global one.
     dataset = dataset.batch(
-        batch_size, drop_remainder=drop_remainder, batch_fn=_collate
+        batch_size // process_count,
+        drop_remainder=drop_remainder,
+        batch_fn=functools.partial(_collate, scale=dtype == "float32"),
     )
+    dataset = dataset[process_index::process_count]
     return dataset.to_iter_dataset(
         grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=2 * num_threads)
     )
@@ -133,7 +154,7 @@ def _make_order(total: int, seed: int | None) -> Callable[[int], int]:
     return order
 
 
-def _check_item(item: Any) -> None:
+def _check_item(item: Any, dtype: str) -> None:
     """Refuses, before any batch is made, what no batch could be made of."""
     if not (isinstance(item, dict) and {"image", "label"} <= item.keys()):
         raise TypeError(
@@ -147,6 +168,12 @@ def _check_item(item: Any) -> None:
             "Images must be uint8 or float32 of shape (height, width, channels), got "
             f"{image.dtype} of shape {image.shape} from the source and transforms."
         )
+    if dtype == "uint8" and image.dtype != np.uint8:
+        raise TypeError(
+            '`dtype="uint8"` needs a source and transforms that give uint8 images, got '
+            f"{image.dtype}. Leave `dtype` at 'float32', or leave out the transform "
+            "that makes floats, such as `Resize`."
+        )
     if image.dtype == np.float32 and not (0 <= image.min() and image.max() <= 1):
         raise ValueError(
             f"Images must be in [0, 1], got [{image.min():g}, {image.max():g}] from "
@@ -154,7 +181,9 @@ def _check_item(item: Any) -> None:
         )
 
 
-def _collate(items: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+def _collate(
+    items: Sequence[dict[str, Any]], *, scale: bool = True
+) -> dict[str, np.ndarray]:
     images = np.stack([item["image"] for item in items])
     labels = np.array([item["label"] for item in items], np.int32)
-    return {"image": as_float(images), "label": labels}
+    return {"image": as_float(images) if scale else images, "label": labels}

@@ -3,8 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax.numpy as jnp
+
 from .._types import Key, Scalar
 from ..denoisers import AbstractDenoiser
+from ..processes import Process
 from ._batch import BatchLosses, batch_losses
 from ._importance import ImportanceTimes
 from ._times_by_name import Times, as_times
@@ -17,6 +20,7 @@ def on_batches(
     drop_condition: float = 0.0,
     image: str = "image",
     condition: str | None = None,
+    time_bins: int = 0,
 ) -> Callable[..., Any]:
     """`loss` as a function of a denoiser and a batch, for the train step.
 
@@ -32,20 +36,26 @@ def on_batches(
     **Arguments:**
 
     - `loss`, `times`, `drop_condition`: as in [`softsde.losses.batch_loss`][].
-    - `image`: the key of the clean samples in a batch.
+    - `image`: the key of the clean samples in a batch. Bytes (`uint8`) are divided by
+        255 here, on the device.
     - `condition`: the key of the conditions, such as `"label"`; `None` trains without
         any.
+    - `time_bins`: also return the mean loss in so many equal parts of the time of the
+        process, as the metrics `loss_0` (around `t0`), `loss_1`, ... A part without a
+        sample in this batch counts as 0, so use batches of many more samples.
 
-    **Returns:** `loss_fn(denoiser, batch, *, key) -> (loss, {})`.
+    **Returns:** `loss_fn(denoiser, batch, *, key) -> (loss, metrics)`.
 
     With an [`softsde.losses.ImportanceTimes`][] it is `loss_fn(denoiser, batch, carry,
-    *, key) -> (loss, ({}, carry))`. The train step keeps the times as its carry: create
-    the state with `TrainState.create(..., carry=times)`.
+    *, key) -> (loss, (metrics, carry))`. The train step keeps the times as its carry:
+    create the state with `TrainState.create(..., carry=times)`.
 
     **Raises:** `ValueError` for unknown `times`, or `drop_condition` without a
     `condition`. When called, `KeyError` for a batch without one of the keys.
     """
     times = as_times(times)
+    if time_bins < 0:
+        raise ValueError(f"`time_bins` must be at least 0, got {time_bins}.")
     if not 0 <= drop_condition <= 1 or (drop_condition > 0 and condition is None):
         raise ValueError(
             f"`on_batches` got `drop_condition={drop_condition}` and "
@@ -59,7 +69,7 @@ def on_batches(
         return batch_losses(
             loss,
             denoiser,
-            _entry(batch, "image", image),
+            _as_float(_entry(batch, "image", image)),
             None if condition is None else _entry(batch, "condition", condition),
             times=times,
             drop_condition=drop_condition,
@@ -67,7 +77,8 @@ def on_batches(
         )
 
     def loss_fn(denoiser: AbstractDenoiser, batch: Any, *, key: Key):
-        return losses(denoiser, batch, times, key).mean, {}
+        each = losses(denoiser, batch, times, key)
+        return each.mean, _by_time(each, denoiser.process, time_bins)
 
     def learning_loss_fn(
         denoiser: AbstractDenoiser,
@@ -83,9 +94,31 @@ def on_batches(
                 "create(denoiser, optimiser, key=key, carry=times)`."
             )
         each = losses(denoiser, batch, carry, key)
-        return each.mean, ({}, carry.update(denoiser.process, each))
+        metrics = _by_time(each, denoiser.process, time_bins)
+        return each.mean, (metrics, carry.update(denoiser.process, each))
 
     return learning_loss_fn if isinstance(times, ImportanceTimes) else loss_fn
+
+
+def _as_float(images: Any) -> Any:
+    if images.dtype == jnp.uint8:
+        return jnp.asarray(images).astype(jnp.float32) / 255.0
+    return images
+
+
+def _by_time(each: BatchLosses, process: Process, bins: int) -> dict[str, Any]:
+    """Mean loss of the samples in each of `bins` equal parts of `[t0, t1]`."""
+    if bins == 0:
+        return {}
+    share = (each.times - process.t0) / (process.t1 - process.t0)
+    part = jnp.clip(jnp.floor(share * bins), 0, bins - 1)
+    metrics = {}
+    for i in range(bins):
+        inside = jnp.where(part == i, each.weights, 0.0)
+        total = jnp.sum(inside)
+        mean = jnp.sum(inside * each.losses) / jnp.where(total > 0, total, 1.0)
+        metrics[f"loss_{i}"] = mean
+    return metrics
 
 
 def _entry(batch: Any, argument: str, name: str) -> Any:

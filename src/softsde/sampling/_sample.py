@@ -5,6 +5,7 @@ asked for. Everything it does can be had from diffrax directly, with the terms a
 solvers that it uses.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -98,7 +99,9 @@ def sample(
         grid, or at the given ones of them (at any, where steps are adaptive). The
         predictions are evaluations of their own, which `nfe` does not count.
     - `batch_size`: how many at once; by default all.
-    - `mesh`: spread each batch over the mesh axis `data`.
+    - `mesh`: spread each batch over the mesh axis `data`, and `fsdp` if it has one. On
+        several hosts each makes the same call and gets the same global arrays, of which
+        its devices hold a share.
     - `progress`: show a progress bar.
     - `key`: of everything random.
 
@@ -132,7 +135,8 @@ def sample(
         progress=progress,
     )
     how, number = plan.how, plan.number
-    devices = 1 if mesh is None else mesh.shape["data"]
+    axes = () if mesh is None else _batch_axes(mesh)
+    devices = math.prod(mesh.shape[axis] for axis in axes) if mesh is not None else 1
     size = number if batch_size is None else min(batch_size, number)
     size = -(-size // devices) * devices
     program = choose_program(_draw, denoiser, (how, prior), many=size < number)
@@ -147,7 +151,7 @@ def sample(
             of_samples = jax.tree.map(take, of_samples)
         batch = (jnp.asarray(indices, jnp.uint32), *of_samples)
         if mesh is not None:
-            batch = jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data")))
+            batch = jax.device_put(batch, NamedSharding(mesh, PartitionSpec(axes)))
         drawn.append(program(denoiser, how, prior, batch, key, plan.times, plan.saved))
     x, steps, trajectory, predictions = drawn[0]
     if size != number:
@@ -157,6 +161,11 @@ def sample(
     saved = plan.saved if how.save else plan.times
     nfe = _evaluations(denoiser.process, how, plan.times, steps)
     return Samples(x, nfe, trajectory, predictions, saved)
+
+
+def _batch_axes(mesh: Mesh) -> tuple[str, ...]:
+    """The axes of the mesh over which samples are spread."""
+    return tuple(axis for axis in ("data", "fsdp") if axis in mesh.shape)
 
 
 def _evaluations(process, how, times, steps) -> int | Int[Array, " num_samples"] | None:

@@ -7,9 +7,23 @@ diffusion models and classifiers.
 """
 
 from ._checkpoint import Checkpointer as Checkpointer
+from ._cost import ProgramCost as ProgramCost, program_cost as program_cost
+from ._distributed import start_hosts as start_hosts
 from ._fit import FitResult as FitResult, fit as fit
+from ._goodput import read_goodput as read_goodput
+from ._hosts import (
+    first_host_first as first_host_first,
+    first_host_says as first_host_says,
+    is_first_host as is_first_host,
+)
+from ._init import (
+    abstract_batch as abstract_batch,
+    abstract_state as abstract_state,
+    init_state as init_state,
+)
 from ._lock import lock as lock
 from ._mesh import (
+    gather as gather,
     make_mesh as make_mesh,
     shard_batch as shard_batch,
     shard_state as shard_state,
@@ -28,4 +42,4 @@ from ._power_ema import (
 from ._signals import Interrupted as Interrupted
 from ._snapshots import Snapshots as Snapshots
 from ._state import TrainState as TrainState
-from ._step import make_train_step as make_train_step
+from ._step import TrainStep as TrainStep, make_train_step as make_train_step

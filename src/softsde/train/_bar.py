@@ -5,6 +5,7 @@ import threading
 import time
 from typing import Any
 
+import jax
 from tqdm.auto import tqdm
 
 from ._mesh import batch_size
@@ -48,16 +49,20 @@ class Bar:
         if not self._bar.disable:
             self._bar.write(message, file=sys.stderr)
 
-    def advance(self, batch: Any, loss: float | None) -> None:
-        """Count one step on `batch`; `loss` is that of the last line of metrics."""
+    def advance(self, batch: Any, count: int, loss: float | None) -> int:
+        """Count `count` steps on `batch`; `loss` is that of the last line of metrics.
+
+        **Returns:** the number of images of these steps.
+        """
+        images = count * batch_size(batch, axis=int(count > 1)) * jax.process_count()
         if self._bar.disable:
-            return
+            return images
         if not self._started.is_set():
             self._started.set()
             self._bar.unpause()
             self._since = time.monotonic()
         self._bar.set_description("training", refresh=False)
-        self._images += batch_size(batch)
+        self._images += images
         elapsed = time.monotonic() - self._since
         if elapsed > 2.0:
             self._speed = f"{self._images / elapsed:.0f}"
@@ -66,7 +71,13 @@ class Bar:
         if self._speed:
             postfix["images/s"] = self._speed
         self._bar.set_postfix(postfix, refresh=False)
-        self._bar.update()
+        self._bar.update(count)
+        return images
+
+    def rewind(self, step: int) -> None:
+        """Go back to an earlier step."""
+        self._bar.n = step
+        self._bar.refresh()
 
     def __enter__(self) -> "Bar":
         return self

@@ -42,11 +42,20 @@ class Callbacks:
         """Whether any function is called after step `n`."""
         return any(n % every == 0 for every, _ in self._pairs)
 
-    def call(self, state: TrainState, n: int) -> None:
-        """Call the functions that are due at step `n`."""
+    @property
+    def intervals(self) -> list[int]:
+        """How often each function is called, in steps."""
+        return [every for every, _ in self._pairs]
+
+    def call(self, state: TrainState, n: int) -> dict[str, float]:
+        """Call the functions that are due at step `n`; the numbers that they return."""
+        found: dict[str, float] = {}
         for every, function in self._pairs:
             if n % every == 0:
-                function(state, n)
+                returned = function(state, n)
+                if isinstance(returned, dict):
+                    found |= {name: float(value) for name, value in returned.items()}
+        return found
 
     def mark(self, n: int) -> None:
         """Note that the calls due at the checkpoint of step `n` are made."""

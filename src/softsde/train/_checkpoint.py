@@ -19,6 +19,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 from ._arrays import checksums, named_arrays, with_arrays
 from ._config import flatten_config, plain_config
 from ._hosts import is_first_host
+from ._keep_best import KeepBest, Scores
 from ._lock import lock
 from ._position import CheckpointableIterator, own_position, positions
 from ._state import TrainState
@@ -39,6 +40,8 @@ class Checkpointer:
     - `keep`: how many of the newest checkpoints to keep; with at least 2 a damaged one
         does not end a run.
     - `keep_every`: also keep the checkpoints whose step is a multiple of this.
+    - `keep_best`: also keep this many checkpoints with the smallest scores, which
+        `score` gives them.
     - `asynchronous`: return from `save` as soon as the arrays are copied, and write in
         the background. A process that is killed meanwhile leaves the checkpoint before.
     - `read_only`: write nothing and remove nothing, so that the checkpoints of a run
@@ -61,6 +64,7 @@ class Checkpointer:
         config: Any = None,
         keep: int = 2,
         keep_every: int | None = None,
+        keep_best: int = 0,
         asynchronous: bool = True,
         read_only: bool = False,
     ):
@@ -68,6 +72,8 @@ class Checkpointer:
             raise ValueError(f"`keep` must be at least 1, got {keep}.")
         if keep_every is not None and keep_every < 1:
             raise ValueError(f"`keep_every` must be at least 1, got {keep_every}.")
+        if keep_best < 0:
+            raise ValueError(f"`keep_best` must be at least 0, got {keep_best}.")
         self.folder = Path(folder).absolute()
         if read_only and not self.folder.is_dir():
             raise FileNotFoundError(
@@ -80,6 +86,9 @@ class Checkpointer:
         kept: list[Any] = [policies.LatestN(keep)]
         if keep_every is not None:
             kept.append(policies.EveryNSteps(keep_every))
+        self._scores = Scores(self.folder)
+        if keep_best > 0:
+            kept.append(KeepBest(self._scores, keep_best))
         self._manager = ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(
@@ -97,6 +106,22 @@ class Checkpointer:
     def all_steps(self) -> list[int]:
         """The steps of all complete checkpoints, oldest first."""
         return sorted(self._manager.all_steps())
+
+    def score(self, step: int, value: float) -> None:
+        """Say how good a checkpoint is, e.g. by its Frechet distance: small is good.
+
+        The scores are kept in the folder. They decide what `keep_best` keeps when the
+        next checkpoint is saved.
+        """
+        if self._read_only:
+            raise ValueError(f"{self.folder} was opened with `read_only=True`.")
+        self._scores.set(step, float(value))
+
+    def best_step(self) -> int | None:
+        """The step of the checkpoint with the smallest score, or `None`."""
+        there = set(self.all_steps())
+        scored = [(s, step) for step, s in self._scores.all().items() if step in there]
+        return min(scored)[1] if scored else None
 
     def about(self, step: int) -> dict[str, Any]:
         """The JSON document of a checkpoint, with its `"config"` and your `"extra"`."""

@@ -1,5 +1,7 @@
 """Decisions that all hosts must take alike."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -26,3 +28,33 @@ def agree(*flags: Any, at: bool = True) -> list[bool]:
         return [False] * len(own)
     everyone = multihost_utils.process_allgather(np.asarray(own))
     return [bool(flag) for flag in np.any(everyone, axis=0)]
+
+
+@contextlib.contextmanager
+def first_host_first() -> Iterator[None]:
+    """The first host runs the block before the others, which wait for it.
+
+    So the first one makes files in a shared folder, and the others find them there.
+    Every host enters the block, and comes to its end also if the first one failed.
+
+    !!! Example
+
+        ```python
+        with ss.train.first_host_first():
+            source = ss.data.digits()
+        ```
+    """
+    if jax.process_count() > 1 and not is_first_host():
+        multihost_utils.sync_global_devices("softsde: the first host goes first")
+    try:
+        yield
+    finally:
+        if jax.process_count() > 1 and is_first_host():
+            multihost_utils.sync_global_devices("softsde: the first host goes first")
+
+
+def first_host_says(flag: bool) -> bool:
+    """What the first host says, on every host. All of them must ask."""
+    if jax.process_count() == 1:
+        return bool(flag)
+    return bool(multihost_utils.broadcast_one_to_all(np.asarray(flag)))

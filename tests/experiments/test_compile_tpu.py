@@ -1,0 +1,83 @@
+"""Compiling for chips that are not there: what needs no compiler for them."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny_run import tiny
+
+import softsde as ss
+from experiments import compile_tpu
+from experiments._config import PRESETS, ConditionConfig
+from experiments._errors import CommandError
+
+
+def cost(**changes) -> ss.train.ProgramCost:
+    """A millisecond of v5e's peak, and two of its memory's bandwidth."""
+    plain = ss.train.ProgramCost(
+        flops=197e9,
+        bytes_accessed=2 * 819e6,
+        seconds=None,
+        state_bytes=2**30,
+        peak_bytes=2**33,
+        collectives={},
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+def test_a_step_is_as_slow_as_its_slower_bound():
+    found = compile_tpu.judge(cost(), compile_tpu.CHIPS["v5e"], 3_600_000)
+    np.testing.assert_allclose(found["seconds_by_flops"], 1e-3)
+    np.testing.assert_allclose(found["seconds_by_bytes"], 2e-3)
+    np.testing.assert_allclose(found["estimated_seconds"], 2e-3)
+    np.testing.assert_allclose(found["utilisation"], 0.5)
+    np.testing.assert_allclose(found["hours"], 2.0)
+    assert found["fits"]
+
+
+def test_the_estimate_of_the_compiler_comes_first():
+    chip = compile_tpu.CHIPS["v5e"]
+    found = compile_tpu.judge(cost(seconds=4e-3, peak_bytes=2**35), chip, 1)
+    np.testing.assert_allclose(found["utilisation"], 0.25)
+    assert not found["fits"]
+
+
+@pytest.mark.parametrize("name", ["cifar10_blur", "fashion_mnist_blur", "celeba_blur"])
+def test_papers_need_no_data(name, monkeypatch):
+    """Level schedules from data are replaced; the last level stays."""
+    monkeypatch.setattr(ss.data, "load", lambda *_, **__: pytest.fail("reads data"))
+    config = PRESETS[name].config
+    process = compile_tpu.make_parts(config).process()
+    last = config.process.options["max_blur"]
+    np.testing.assert_allclose(process.level(process.t1), last, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_the_step_that_is_compiled_is_the_one_that_trains():
+    """On one device, with labels: as many flops as the step of the run itself."""
+    config = tiny(condition=ConditionConfig(labels=True))
+    mesh = ss.train.make_mesh(1)
+    parts = compile_tpu.make_parts(config)
+    process = parts.process()
+    loss_fn, _ = parts.loss(process)
+    step = ss.train.make_train_step(
+        loss_fn, parts.optimiser(), ema_decay=config.optimiser.ema_decay
+    )
+    denoiser = parts.denoiser(parts.network(), process)
+    state = ss.train.TrainState.create(
+        denoiser, parts.optimiser(), key=parts.maker.given["key"]()
+    )
+    batch = {
+        "image": jnp.zeros((16, 8, 8, 1), jnp.uint8),
+        "label": jnp.zeros((16,), jnp.int32),
+    }
+    real = ss.train.program_cost(step.lower(state, batch).compile())
+    found = compile_tpu.compile_training(config, mesh, 16, 1)
+    np.testing.assert_allclose(found.flops, real.flops, rtol=0.01)
+
+
+@pytest.mark.parametrize("name", ["v5e", "v9:2x2", "v5e:2y4", "v5e:"])
+def test_no_topology(name):
+    with pytest.raises(CommandError, match="is no topology"):
+        compile_tpu.topology_mesh(name, 1)

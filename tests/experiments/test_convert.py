@@ -163,6 +163,7 @@ def test_a_pickle_of_edm(tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_ncsnv2(tmp_path):
     """A list whose last entry is the average; the score is that of a level."""
     small = {"base_channels": 4, "shape": (8, 8, 3)}
@@ -184,6 +185,7 @@ def test_a_checkpoint_of_ncsnv2(tmp_path):
         np.testing.assert_allclose(found, expected, atol=1e-4 * scale)
 
 
+@pytest.mark.slow
 def test_a_file_of_another_configuration_is_refused(tmp_path):
     made, _ = _checkpoint("ncsnpp_cifar10_continuous")
     (tmp_path / "checkpoint.pth").write_bytes(made)

@@ -4,6 +4,7 @@ import json
 
 import equinox as eqx
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -224,7 +225,9 @@ t = jnp.asarray(4.0)
 
 def test_a_label_changes_the_output_and_none_does_not(small):
     alone = apply(small, t, x)
-    np.testing.assert_array_equal(apply(small, t, x, jnp.asarray(-1)), alone)
+    # Two programs, which may round the same sums differently.
+    none = apply(small, t, x, jnp.asarray(-1))
+    np.testing.assert_allclose(none, alone, rtol=1e-5, atol=1e-6)
     first, second = (apply(small, t, x, jnp.asarray(label)) for label in (0, 1))
     for pair in ((first, alone), (second, alone), (first, second)):
         assert float(jnp.max(jnp.abs(pair[0] - pair[1]))) > 0.01
@@ -325,7 +328,7 @@ def test_norms_and_softmax_stay_in_single_precision(small):
 
     def walk(jaxpr):
         for equation in jaxpr.eqns:
-            for inner in jax.core.jaxprs_in_params(equation.params):
+            for inner in jax.extend.core.jaxprs_in_params(equation.params):
                 walk(inner)
             name = equation.primitive.name
             if name in found:
@@ -381,7 +384,8 @@ MISTAKES = [
     (dict(sigma_min=2.0, sigma_max=1.0), r"`sigma_min=2.0` and `sigma_max=1.0`"),
     (dict(conditional=False, num_classes=3), r"`conditional=False` with `num_cl"),
     (dict(num_classes=3, condition_size=2), r"`num_classes=3` and `condition_size"),
-    (dict(width=10), r"a group norm of 10 channels has"),
+    # 10 and 20 channels have 2 and 5 groups; a merge of 30 would have 30 // 4 = 7.
+    (dict(width=10), r"a group norm of 30 channels has"),
 ]
 
 

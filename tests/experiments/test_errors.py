@@ -19,7 +19,7 @@ CASES = [
     ("train", "--training.steps 5", 2, r"No experiment is named"),
     ("train", "digits_blur --process vee", 2, r"`--process`: 'vee' is not known.*ve"),
     ("train", "digits_blur --process", 2, r"`--process` needs a name: one of"),
-    ("train", "digits_blur --network ResNet", 2, r"'ResNet' is not known.*MLP, UNet"),
+    ("train", "digits_blur --network ResNet", 2, r"'ResNet' is not known.*MLP,.* UNet"),
     ("train", "digits_blur --loss mse", 2, r"`--loss`: 'mse' is not known"),
     ("train", "digits_blur --times gauss", 2, r"There are ImportanceTimes"),
     ("train", "digits_blur --prior none", 2, r"`--prior`: 'none' is not known"),

@@ -116,7 +116,7 @@ def arc_length_times(
 
         ```python
         times = ss.arc_length_times(process, 20, images)
-        ss.sample(process, denoiser, x1=xs, times=times, key=key)
+        ss.sample(denoiser, x1=xs, times=times, key=key)
         ```
     """
     _check_steps("arc_length_times", num_steps)

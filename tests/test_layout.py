@@ -46,8 +46,7 @@ HELPERS = (
     "_fixed",
     "_linalg",
     "_opaque",
-    "_safe_pickle",
-    "_torch_file",
+    "_torch",
     "_types",
 )
 

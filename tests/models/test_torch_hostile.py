@@ -358,7 +358,7 @@ def _two(storage):
 def test_it_is_refused_and_nothing_runs(tmp_path, monkeypatch, case, inert):
     make, message = CASES[case]
     content = make()
-    monkeypatch.setattr("softsde.models._torch._limits._OPERATIONS", 15_000)
+    monkeypatch.setattr("softsde._torch._limits._OPERATIONS", 15_000)
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "stranger.pth"
     path.write_bytes(content)

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._networks._files import check_sha256, sha256_of
-from ._networks._numpy_pickle import read_numpy_pickle
+from ._networks._files import check_sha256, read_arrays, sha256_of
 from ._networks._vgg import STAGES, VGG16
 from ._networks._weights import Arrays, Weights
 
@@ -78,7 +77,7 @@ class LPIPS(eqx.Module):
         misshapen.
         """
         check_sha256(path, sha256_of(path), sha256)
-        arrays = read_numpy_pickle(path)
+        arrays = read_arrays(path)
         convolutions, heads, rest = {}, {}, {}
         for name, array in arrays.items():
             match name.split("."):

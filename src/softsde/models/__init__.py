@@ -5,6 +5,12 @@ A folder holds `model.json` (everything that has a name or is a small number) an
 builds only the classes of this library and those that you hand in.
 """
 
+from .._torch import (
+    Inert as Inert,
+    module_fields as module_fields,
+    module_state as module_state,
+    read_torch as read_torch,
+)
 from ._json import from_json as from_json, to_json as to_json
 from ._load import (
     load as load,
@@ -16,9 +22,3 @@ from ._load import (
 )
 from ._model import Model as Model
 from ._published import published_weights as published_weights
-from ._torch import (
-    Inert as Inert,
-    module_fields as module_fields,
-    module_state as module_state,
-    read_torch as read_torch,
-)

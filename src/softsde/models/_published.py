@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ._torch import Inert, module_state
+from .._torch import Inert, module_state
 
 # What `torch.nn.DataParallel` and its kin put before every name.
 _WRAPPER = "module."

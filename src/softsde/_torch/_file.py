@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..._files import PathLike
+from .._files import PathLike
 from ._inert import Inert
 from ._limits import Limits, short
 from ._machine import Machine, Slot

@@ -97,9 +97,7 @@ def _is_fit(value: Any) -> bool:
 def _is_network(value: Any) -> bool:
     """Networks that can be saved, and are called with a time."""
     return (
-        inspect.isclass(value)
-        and issubclass(value, eqx.Module)
-        and isinstance(vars(value).get("arguments"), property)
+        _is_final(value, ss.nn.AbstractNetwork)
         and "condition" in inspect.signature(value.__call__).parameters
     )
 

@@ -5,8 +5,6 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import equinox as eqx
-
 from .. import (
     corruptions,
     nn,
@@ -54,8 +52,8 @@ def known_networks() -> Mapping[str, type]:
         f"nn.{name}": value
         for name, value in vars(nn).items()
         if inspect.isclass(value)
-        and issubclass(value, eqx.Module)
-        and "arguments" in vars(value)
+        and issubclass(value, nn.AbstractNetwork)
+        and not name.startswith("Abstract")
     }
 
 

@@ -1,5 +1,6 @@
 """Networks: unbatched, channels-last Equinox modules."""
 
+from ._arguments import AbstractNetwork as AbstractNetwork
 from ._classifier import Classifier as Classifier
 from ._condition import ConditionEmbedding as ConditionEmbedding
 from ._ddpmpp import DDPMpp as DDPMpp

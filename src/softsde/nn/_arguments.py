@@ -7,6 +7,8 @@ hashed and compared, as JAX wants it of what is static, and a dictionary cannot.
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+import equinox as eqx
+
 Arguments: TypeAlias = tuple[tuple[str, Any], ...]
 
 
@@ -28,3 +30,17 @@ def show(arguments: Arguments) -> dict[str, Any]:
         name: list(value) if isinstance(value, tuple) else value
         for name, value in arguments
     }
+
+
+class AbstractNetwork(eqx.Module):
+    """A network that can be made again from the arguments that it was made with."""
+
+    _arguments: eqx.AbstractVar[Arguments]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that it was made with, without the key, as JSON has them.
+
+        `type(network)(**network.arguments, key=key)` has the same structure.
+        """
+        return show(self._arguments)

@@ -1,18 +1,17 @@
 """A small image classifier, whose features metrics compare images in."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ._arguments import Arguments, keep, show
+from ._arguments import AbstractNetwork, Arguments, keep
 from ._layers import Conv, GroupNorm, Linear, image_shape, split
 
 
-class Classifier(eqx.Module):
+class Classifier(AbstractNetwork):
     """A convolutional classifier with a named penultimate layer.
 
     ```python
@@ -81,14 +80,6 @@ class Classifier(eqx.Module):
         self.hidden = Linear(height * width * channels, num_features, key=next(keys))
         self.head = Linear(num_features, num_classes, key=next(keys))
         self.dropout = eqx.nn.Dropout(dropout)
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The arguments that it was made with, without the key, as JSON has them.
-
-        `Classifier(**classifier.arguments, key=key)` has the same structure.
-        """
-        return show(self._arguments)
 
     def features(
         self,

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._types import Condition, ScalarLike
-from ._arguments import Arguments, keep, show
+from ._arguments import AbstractNetwork, Arguments, keep
 from ._at_size import block, check_dtype, compute_in
 from ._condition import ConditionEmbedding, embed, make_embedding
 from ._layers import (
@@ -167,7 +167,7 @@ class DiTBlock(eqx.Module):
         return self.out(y.reshape(patches, width))
 
 
-class DiT(eqx.Module):
+class DiT(AbstractNetwork):
     """A transformer over patches, told the time by adaptive layer norms (adaLN-Zero).
 
     ```python
@@ -279,14 +279,6 @@ class DiT(eqx.Module):
             condition_size=condition_size,
             key=next(keys),
         )
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The arguments that it was made with, without the key, as JSON has them.
-
-        `DiT(**network.arguments, key=key)` has the same structure.
-        """
-        return show(self._arguments)
 
     def __call__(
         self,

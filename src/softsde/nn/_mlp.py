@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._types import Condition, Sample, ScalarLike
-from ._arguments import Arguments, keep, show
+from ._arguments import AbstractNetwork, Arguments, keep
 from ._condition import ConditionEmbedding, embed, make_embedding
 from ._layers import Linear, TimeEmbedding, at_least_float32, split
 from ._vector_features import VectorFourierFeatures
@@ -47,7 +46,7 @@ class MLPBlock(eqx.Module):
         return (x + self.second(h)) / 2**0.5
 
 
-class MLP(eqx.Module):
+class MLP(AbstractNetwork):
     """A time-conditioned network from vectors to vectors.
 
     ```python
@@ -140,14 +139,6 @@ class MLP(eqx.Module):
             if fourier_features
             else None
         )
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The arguments that it was made with, without the key, as JSON has them.
-
-        `MLP(**network.arguments, key=key)` has the same structure.
-        """
-        return show(self._arguments)
 
     def __call__(
         self,

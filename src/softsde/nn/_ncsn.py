@@ -1,7 +1,6 @@
 """NCSN and NCSNv2: the RefineNets of Song and Ermon, told the index of a level."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._types import Condition, ScalarLike
-from ._arguments import Arguments, keep, show
+from ._arguments import Arguments, keep
 from ._at_size import block, check_dtype, compute_in
 from ._condition import ConditionEmbedding, embed, make_embedding
 from ._instance_norm import ConditionalInstanceNormPlus, InstanceNormPlus
@@ -134,7 +133,50 @@ class RefineNet(eqx.Module):
             yield (name,), name, getattr(self, name).state_names()
 
 
-class NCSN(AbstractPublished):
+class AbstractRefineNetwork(AbstractPublished):
+    """A RefineNet for images, which is given the index of a level as the time."""
+
+    net: eqx.AbstractVar[RefineNet]
+    condition: eqx.AbstractVar[ConditionEmbedding | None]
+    shape: eqx.AbstractVar[tuple[int, int, int]]
+
+    @property
+    def sigmas(self) -> np.ndarray:
+        """The standard deviations of the levels, largest first."""
+        options = self.arguments
+        return np.geomspace(
+            options["sigma_begin"], options["sigma_end"], options["num_levels"]
+        )
+
+    @property
+    def sees(self) -> SeesLevel:
+        """The index of the level, which the network is given as the time."""
+        options = self.arguments
+        return SeesLevel(
+            options["sigma_end"], options["sigma_begin"], options["num_levels"]
+        )
+
+    def output(
+        self,
+        level: Level,
+        x: Float[Array, "height width channels"],
+        condition: Condition,
+    ) -> Float[Array, "height width channels"]:
+        """The output of the RefineNet, of the dtype of `x`."""
+        owner = type(self).__name__
+        if x.shape != self.shape:
+            raise ValueError(
+                f"this {owner} was made for images of shape {self.shape}; got "
+                f"{x.shape}. The call is unbatched: use `jax.vmap` for a batch."
+            )
+        options = self.arguments
+        told = embed(owner, self.condition, condition)
+        h = compute_in(options["compute_dtype"], x)
+        h = h if options["centered"] else 2 * h - 1
+        return self.net(level, h, told, options["remat"]).astype(x.dtype)
+
+
+class NCSN(AbstractRefineNetwork):
     r"""The first noise conditional score network: its norms depend on the level.
 
     A RefineNet in which every norm is a [`softsde.nn.ConditionalInstanceNormPlus`][]
@@ -235,24 +277,6 @@ class NCSN(AbstractPublished):
             key=next(keys),
         )
 
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The arguments that it was made with, without the key, as JSON has them.
-
-        `NCSN(**network.arguments, key=key)` has the same structure.
-        """
-        return show(self._arguments)
-
-    @property
-    def sigmas(self) -> np.ndarray:
-        """The standard deviations of the levels, largest first."""
-        return _sigmas(self.arguments)
-
-    @property
-    def sees(self) -> SeesLevel:
-        """The index of the level, which the network is given as the time."""
-        return _sees(self.arguments)
-
     def state_names(self) -> StateNames:
         """The names of the original's state dict, in its order, with their places.
 
@@ -285,10 +309,10 @@ class NCSN(AbstractPublished):
         """
         del key
         level = _index(t)
-        return _score(self, "NCSN", level, x, condition)
+        return self.output(level, x, condition)
 
 
-class NCSNv2(AbstractPublished):
+class NCSNv2(AbstractRefineNetwork):
     r"""The second noise conditional score network: its output is divided by $\sigma_i$.
 
     A RefineNet with a [`softsde.nn.InstanceNormPlus`][] in its residual blocks and no
@@ -367,24 +391,6 @@ class NCSNv2(AbstractPublished):
             key=next(keys),
         )
 
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The arguments that it was made with, without the key, as JSON has them.
-
-        `NCSNv2(**network.arguments, key=key)` has the same structure.
-        """
-        return show(self._arguments)
-
-    @property
-    def sigmas(self) -> np.ndarray:
-        """The standard deviations of the levels, largest first."""
-        return _sigmas(self.arguments)
-
-    @property
-    def sees(self) -> SeesLevel:
-        """The index of the level, which the network is given as the time."""
-        return _sees(self.arguments)
-
     def state_names(self) -> StateNames:
         """The names of the original's state dict, in its order, with their places.
 
@@ -420,31 +426,8 @@ class NCSNv2(AbstractPublished):
         level = _index(t)
         inside = (level >= 0) & (level < len(self.sigmas))
         sigma = jnp.asarray(self.sigmas, x.dtype)[level]
-        return _score(self, "NCSNv2", level, x, condition) / jnp.where(
-            inside, sigma, jnp.nan
-        )
-
-
-def _score(
-    network: NCSN | NCSNv2, owner: str, level: Level, x: Array, condition: Condition
-) -> Array:
-    """The output of the RefineNet."""
-    if x.shape != network.shape:
-        raise ValueError(
-            f"this {owner} was made for images of shape {network.shape}; got "
-            f"{x.shape}. The call is unbatched: use `jax.vmap` for a batch."
-        )
-    arguments = network.arguments
-    told = embed(owner, network.condition, condition)
-    h = compute_in(arguments["compute_dtype"], x)
-    h = h if arguments["centered"] else 2 * h - 1
-    return network.net(level, h, told, arguments["remat"]).astype(x.dtype)
-
-
-def _sees(arguments: dict[str, Any]) -> SeesLevel:
-    return SeesLevel(
-        arguments["sigma_end"], arguments["sigma_begin"], arguments["num_levels"]
-    )
+        output = self.output(level, x, condition)
+        return output / jnp.where(inside, sigma, jnp.nan)
 
 
 def _index(t: Array | ScalarLike | int) -> Level:
@@ -452,12 +435,6 @@ def _index(t: Array | ScalarLike | int) -> Level:
     if jnp.issubdtype(t.dtype, jnp.floating):
         t = jnp.round(t)
     return t.astype(jnp.int32)
-
-
-def _sigmas(arguments: dict[str, Any]) -> np.ndarray:
-    return np.geomspace(
-        arguments["sigma_begin"], arguments["sigma_end"], arguments["num_levels"]
-    )
 
 
 def _check(

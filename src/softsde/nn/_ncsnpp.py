@@ -4,18 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
-from .._types import Condition, ScalarLike
-from ._arguments import Arguments, keep, show
-from ._layers import image_shape
-from ._published import AbstractPublished, StateNames
-from ._score_net import ScoreNet
-from ._score_options import ScoreOptions, small_options
-from ._sees import AbstractSees
+from ._arguments import Arguments, keep
+from ._score_net import AbstractScoreNetwork, ScoreNet, make_score_net
+from ._score_options import small_options
 
 
-class NCSNpp(AbstractPublished):
+class NCSNpp(AbstractScoreNetwork):
     """NCSN++ (Song et al., 2021), the network of the paper (Appendix D).
 
     ```python
@@ -159,57 +155,7 @@ class NCSNpp(AbstractPublished):
             remat=remat,
             scan=scan,
         )
-        options = dict(self._arguments)
-        del options["shape"]
-        self.net = ScoreNet(
-            "NCSNpp",
-            image_shape("NCSNpp", shape),
-            ScoreOptions(**options),
-            key=key,
-        )
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The arguments that it was made with, without the key, as JSON has them.
-
-        `NCSNpp(**network.arguments, key=key)` has the same structure.
-        """
-        return show(self._arguments)
-
-    @property
-    def sees(self) -> AbstractSees:
-        """What the network is given in the place of the time."""
-        return self.net.options.sees()
-
-    def __call__(
-        self,
-        t: ScalarLike,
-        x: Float[Array, "height width channels"],
-        condition: Condition = None,
-        *,
-        key: PRNGKeyArray | None = None,
-    ) -> Float[Array, "height width channels"]:
-        """**Arguments:**
-
-        - `t`: the scalar that `sees` says, which [`softsde.Denoiser`][] computes.
-        - `x`: an image.
-        - `condition`: an integer label or a vector, as the network was made for;
-            `None` for no condition.
-        - `key`: for dropout. Without one there is none, which is inference.
-
-        **Returns:** an array shaped like `x`, of its dtype.
-
-        **Raises:** `ValueError` for an image or a condition that the network was not
-        made for; an error at run time for a label that is out of range.
-        """
-        return self.net(t, x, condition, key=key)
-
-    def state_names(self) -> StateNames:
-        """The names of the original's state dict, in its order, with their places.
-
-        A condition has none in the original: its weights stay as they are.
-        """
-        return self.net.state_names(("net",))
+        self.net = make_score_net("NCSNpp", self._arguments, key=key)
 
     @classmethod
     def cifar10_continuous(cls, *, key: PRNGKeyArray, **changes: Any) -> "NCSNpp":

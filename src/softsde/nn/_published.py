@@ -13,6 +13,8 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from ._arguments import AbstractNetwork
+
 NetworkT = TypeVar("NetworkT", bound="AbstractPublished")
 
 Path = tuple[str | int, ...]
@@ -79,7 +81,7 @@ class Constant(NamedTuple):
 StateNames = Mapping[str, Place | Constant]
 
 
-class AbstractPublished(eqx.Module):
+class AbstractPublished(AbstractNetwork):
     """A network whose original is published, and whose weights can be read."""
 
     @abc.abstractmethod

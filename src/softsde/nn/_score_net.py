@@ -17,9 +17,10 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._types import Condition, ScalarLike
+from ._arguments import Arguments
 from ._condition import ConditionEmbedding, embed, make_embedding
 from ._fourier_embedding import FourierEmbedding
-from ._layers import Conv, GroupNorm, Linear, at_least_float32, split
+from ._layers import Conv, GroupNorm, Linear, at_least_float32, image_shape, split
 from ._pixel_attention import PixelAttention
 from ._positional_embedding import positional_embedding
 from ._published import (
@@ -27,6 +28,7 @@ from ._published import (
     POINTWISE,
     TRANSPOSED,
     VECTOR,
+    AbstractPublished,
     Constant,
     Path,
     Place,
@@ -39,6 +41,7 @@ from ._resample import Downsample, Upsample
 from ._score_block import ACTIVATIONS, ScoreBlock
 from ._score_norm import score_norm
 from ._score_options import ScoreOptions
+from ._sees import AbstractSees
 
 Keys = Iterator[PRNGKeyArray]
 
@@ -515,3 +518,51 @@ class _Parts:
     def head(self, channels: int, out_channels: int, scale: float) -> ScoreHead:
         conv = Conv(channels, out_channels, fan_average=scale, key=next(self.keys))
         return ScoreHead(score_norm(channels), conv, self.options.activation)
+
+
+def make_score_net(owner: str, arguments: Arguments, *, key: PRNGKeyArray) -> ScoreNet:
+    """The network that the arguments of NCSN++ or DDPM++ ask for."""
+    options = dict(arguments)
+    shape = image_shape(owner, options.pop("shape"))
+    return ScoreNet(owner, shape, ScoreOptions(**options), key=key)
+
+
+class AbstractScoreNetwork(AbstractPublished):
+    """NCSN++ or DDPM++: the same network with other defaults."""
+
+    net: eqx.AbstractVar[ScoreNet]
+
+    @property
+    def sees(self) -> AbstractSees:
+        """What the network is given in the place of the time."""
+        return self.net.options.sees()
+
+    def __call__(
+        self,
+        t: ScalarLike,
+        x: Float[Array, "height width channels"],
+        condition: Condition = None,
+        *,
+        key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "height width channels"]:
+        """**Arguments:**
+
+        - `t`: the scalar that `sees` says, which [`softsde.Denoiser`][] computes.
+        - `x`: an image.
+        - `condition`: an integer label or a vector, as the network was made for;
+            `None` for no condition.
+        - `key`: for dropout. Without one there is none, which is inference.
+
+        **Returns:** an array shaped like `x`, of its dtype.
+
+        **Raises:** `ValueError` for an image or a condition that the network was not
+        made for; an error at run time for a label that is out of range.
+        """
+        return self.net(t, x, condition, key=key)
+
+    def state_names(self) -> StateNames:
+        """The names of the original's state dict, in its order, with their places.
+
+        A condition has none in the original: its weights stay as they are.
+        """
+        return self.net.state_names(("net",))

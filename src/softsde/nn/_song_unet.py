@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._types import Condition, ScalarLike
-from ._arguments import Arguments, keep, show
+from ._arguments import Arguments, keep
 from ._layers import GroupNorm, Linear, at_least_float32, image_shape, split
 from ._pixel_attention import PixelAttention
 from ._positional_embedding import positional_embedding
@@ -168,14 +168,6 @@ class SongUNet(AbstractPublished):
             if augment_size
             else None
         )
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The arguments that it was made with, without the key, as JSON has them.
-
-        `SongUNet(**network.arguments, key=key)` has the same structure.
-        """
-        return show(self._arguments)
 
     def __call__(
         self,

@@ -8,7 +8,6 @@ scale of a feature map does not depend on the depth (Song et al., 2021).
 
 from collections.abc import Sequence
 from itertools import pairwise, repeat
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -16,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._types import Condition, ScalarLike
-from ._arguments import Arguments, keep, show
+from ._arguments import AbstractNetwork, Arguments, keep
 from ._at_size import block, check_dtype, compute_in
 from ._condition import ConditionEmbedding, embed, make_embedding
 from ._layers import (
@@ -151,7 +150,7 @@ class FullResolution(eqx.Module):
     refine: ResidualBlock
 
 
-class UNet(eqx.Module):
+class UNet(AbstractNetwork):
     """A time-conditioned convolutional network from images to images.
 
     ```python
@@ -359,14 +358,6 @@ class UNet(eqx.Module):
         )
         self.shape = shape
         self.patch_size = patch_size
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The arguments that it was made with, without the key, as JSON has them.
-
-        `UNet(**network.arguments, key=key)` has the same structure.
-        """
-        return show(self._arguments)
 
     def __call__(
         self,

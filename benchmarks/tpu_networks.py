@@ -1,4 +1,4 @@
-"""What training steps of the published networks cost on a TPU, by its compiler.
+"""Costs of training steps of the published networks on a TPU, by its compiler.
 
     pip install libtpu
     python benchmarks/tpu_networks.py --topology v5e:2x4 --batch 128
@@ -45,7 +45,7 @@ EMA = 0.9999
 
 
 class State(eqx.Module):
-    """What a step changes."""
+    """The state that a step changes."""
 
     denoiser: ss.Denoiser
     average: ss.Denoiser

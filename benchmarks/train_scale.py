@@ -1,4 +1,4 @@
-"""What a training step costs beside its network, and what the pipeline delivers.
+"""Measures the overhead of a training step, and the speed of the data pipeline.
 
     python benchmarks/train_scale.py
 

@@ -11,28 +11,20 @@ alike.
 """
 
 import argparse
-import json
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 
+import _settings
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from _settings import CORES, MANY, ONE, measure
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from softsde.nn import UNet
 
-CORES = os.cpu_count() or 1
-FLAGS = {
-    "one": "",
-    "many": f"--xla_force_host_platform_device_count={CORES} "
-    "--xla_cpu_multi_thread_eigen=false",
-}
+FLAGS = {"one": ONE, "many": MANY}
 
 SHAPE = (28, 28, 1)
 CONFIGS: dict[str, dict] = {
@@ -95,39 +87,7 @@ def describe(config: dict) -> tuple[float, float]:
 
 def serve(batch: int) -> None:
     """Time one step of every configuration for each line of input."""
-    steps = {name: make_step(config, batch) for name, config in CONFIGS.items()}
-    for _ in sys.stdin:
-        seconds = {}
-        for name, run in steps.items():
-            start = time.perf_counter()
-            run()
-            seconds[name] = time.perf_counter() - start
-        print(json.dumps(seconds), flush=True)
-
-
-def measure(batch: int, rounds: int) -> dict[str, dict[str, float]]:
-    """The best time of each configuration under each setting of XLA."""
-    servers = {
-        setting: subprocess.Popen(
-            [sys.executable, __file__, "--serve", "--batch", str(batch)],
-            env=os.environ | {"XLA_FLAGS": flags},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for setting, flags in FLAGS.items()
-    }
-    best = {setting: dict.fromkeys(CONFIGS, float("inf")) for setting in FLAGS}
-    for _ in range(rounds):
-        for setting, server in servers.items():
-            assert server.stdin and server.stdout
-            server.stdin.write("go\n")
-            server.stdin.flush()
-            for name, seconds in json.loads(server.stdout.readline()).items():
-                best[setting][name] = min(best[setting][name], seconds)
-    for server in servers.values():
-        server.communicate()
-    return best
+    _settings.serve({name: make_step(c, batch) for name, c in CONFIGS.items()})
 
 
 def main() -> None:
@@ -139,7 +99,7 @@ def main() -> None:
     if arguments.serve:
         return serve(arguments.batch)
 
-    best = measure(arguments.batch, arguments.rounds)
+    best = measure(__file__, FLAGS, arguments.batch, arguments.rounds)
     print(
         f"{'configuration':28} {'M params':>8} {'GFLOP':>7} "
         f"{f'{CORES} devices':>10} {'1 device':>9} {'ratio':>6}"

@@ -125,7 +125,7 @@ class Parts:
             raise CommandError(f"`--parametrisation {spec}`: {error}") from error
 
     def prior(self, process: ss.Process) -> ss.AbstractPrior:
-        """What sampling starts from."""
+        """The prior, from which sampling starts."""
         maker = self.maker.knowing(process=process)
         return maker.make(self.config.prior, ("prior",), "--prior")
 

@@ -1,4 +1,4 @@
-"""What the commands share: reading options, reporting errors, and the last lines.
+"""Helpers of all commands: reading options, reporting errors, and the last lines.
 
 A command ends with the exit code 0 if it did its work, 1 if a file, a folder or the
 data would not do, 2 if its options are wrong, and 128 + n after the signal n.
@@ -73,7 +73,7 @@ def use_cores() -> None:
 
 
 def cache_folder() -> Path:
-    """Where compiled programs are kept."""
+    """The folder of compiled programs."""
     named = os.environ.get("SOFTSDE_CACHE")
     default = Path.home() / ".cache" / "softsde" / "compiled"
     return Path(named).expanduser() if named else default
@@ -188,7 +188,7 @@ def _times_file() -> Path:
 
 
 def _times() -> dict[str, float]:
-    """How long stages took before; empty where nothing is kept."""
+    """Reads how long each stage took before; empty if nothing is kept."""
     if not _keeps:
         return {}
     try:

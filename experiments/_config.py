@@ -40,7 +40,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ConditionConfig:
-    """What the network is told beside the corrupted image."""
+    """Conditions that the network is given beside the corrupted image."""
 
     labels: bool = False
     """Tell the network the class of each image, so that classes can be sampled."""

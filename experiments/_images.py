@@ -18,7 +18,7 @@ _IN_MEMORY = 2**30
 
 @dataclass(frozen=True)
 class ImagesConfig:
-    """How your own images are read."""
+    """Options for reading your own images."""
 
     size: int | None = None
     """Side in pixels to which the pictures of a folder are cropped and resized; by
@@ -138,7 +138,7 @@ def _in_memory(source: ss.data.AbstractSource) -> ss.data.AbstractSource:
 
 
 def describe_split(source: str, held_out: float) -> dict[str, Any] | None:
-    """How the held-out images were chosen, for the card of a model."""
+    """Describes the choice of the held-out images, for the card of a model."""
     if not is_own(source):
         return None
     return {

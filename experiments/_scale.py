@@ -19,7 +19,7 @@ class ScaleConfig:
     steps_per_call: int = 1
     """Steps that run as one program; more than 1 helps where a step takes little."""
     on_non_finite: Literal["raise", "skip"] = "raise"
-    """What to do with a batch whose loss is not finite: stop, or skip it."""
+    """Action for a batch whose loss is not finite: stop, or skip it."""
     tensorboard: bool = False
     """Also write the curves as event files of TensorBoard."""
     profile: int | None = None

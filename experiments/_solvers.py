@@ -1,4 +1,4 @@
-"""How samples are drawn, as one group of options."""
+"""The options of a sampler, as one group."""
 
 from dataclasses import dataclass, replace
 from typing import Any

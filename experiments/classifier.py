@@ -37,7 +37,7 @@ class Train:
     """Share of your own images that is kept from training, as in `experiments.train`.
     """
     folder: Path | None = None
-    """Where to write; by default runs/classifier_DATA."""
+    """Folder to write to; by default runs/classifier_DATA."""
     epochs: float = 8.0
     """How often each image is seen."""
     batch_size: int = 128

@@ -47,7 +47,7 @@ _COLUMNS = {
 
 
 def evaluations(run: str) -> list[dict[str, Any]]:
-    """What `experiments.evaluate` has measured of a run, oldest first."""
+    """Reads the results of `experiments.evaluate` for a run, oldest first."""
     folder = _run.output_folder(run) / "evaluation"
     found = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
     reports = []

@@ -34,17 +34,17 @@ class Configuration:
     """A published configuration: its network, its process, and how they go together."""
 
     summary: str
-    """What it is, and of how many parameters."""
+    """Description, with the number of parameters."""
     network: Callable[..., Any]
     """Makes the network from a key."""
     process: Callable[[], ss.Process]
     """Makes the process."""
     parametrisation: parametrisations.AbstractParametrisation
-    """How the output of the network is read."""
+    """Parametrisation of the output."""
     range: tuple[float, float]
     """Smallest and largest value of the images."""
     source: str
-    """Where the configuration is published."""
+    """Source of the configuration."""
 
 
 _SCORE_SDE = "yang-song/score_sde_pytorch, configs/"

@@ -24,17 +24,17 @@ class Prepare:
     source: Annotated[str, tyro.conf.Positional]
     """A folder of pictures, or whatever else `--data.source` takes."""
     folder: Annotated[Path, tyro.conf.Positional]
-    """Where to write the packed data set."""
+    """Folder for the packed data set."""
     size: int | None = None
     """Side in pixels to which the pictures of a folder are resized."""
     crop: int | None = None
     """Side of the square cut out of the middle first; CelebA's are 140 or 148."""
     channels: Literal[1, 3] = 3
-    """Of the pictures of a folder: 3 for colour, 1 for grey."""
+    """Channels of the pictures of a folder: 3 for colour, 1 for grey."""
     splits: tuple[str, ...] = ("train",)
     """Splits to pack, each into a subfolder if there are several."""
     on_corrupt: Literal["refuse", "skip"] = "refuse"
-    """What to do with a picture that cannot be read: stop, or leave it out."""
+    """Action for a picture that cannot be read: stop, or leave it out."""
     threads: int = 2
     """Threads that decode."""
 

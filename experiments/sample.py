@@ -48,7 +48,7 @@ class Sample:
     clip: bool = False
     """Clip the images of the .npz file to [0, 1], instead of keeping them as drawn."""
     batch_size: int = 256
-    """How many images are drawn at once."""
+    """Number of images drawn at once."""
     seed: int = 0
     """Each seed draws other images."""
     folder: Path | None = None

@@ -211,7 +211,7 @@ def _try_loss(
 
 
 def _of_checkpoints(config: Config) -> dict[str, Any]:
-    """What the checkpoints of a run are of. The rest is compared with config.json."""
+    """Identifies the checkpoints of a run. The rest is compared with config.json."""
     training = config.training
     return {"batch_size": training.batch_size, "seed": training.seed}
 
@@ -254,7 +254,7 @@ def _check_numbers(config: Config, scale: ScaleConfig) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Session:
-    """What a training writes into its folder beside the checkpoints."""
+    """Writes the files of a training folder, except for the checkpoints."""
 
     config: Config
     folder: Path

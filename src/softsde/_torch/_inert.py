@@ -1,4 +1,4 @@
-"""What stands in the place of an object that is not data."""
+"""Records that stand for objects that are not data."""
 
 import dataclasses
 from typing import Any

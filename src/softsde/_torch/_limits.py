@@ -1,4 +1,4 @@
-"""How much work and memory a file may take: a small file must not ask for much."""
+"""Limits the work and memory that reading a file may take."""
 
 from typing import Any
 

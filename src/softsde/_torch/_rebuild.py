@@ -145,7 +145,7 @@ class Names:
         )
 
     def call(self, kind: Inert, arguments: tuple[Any, ...]) -> Any:
-        """What a name makes of its arguments."""
+        """Calls the function that stands for a name."""
         if kind.name not in self._calls:
             if self._inert:
                 return Inert(kind.name, arguments)

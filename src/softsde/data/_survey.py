@@ -1,4 +1,4 @@
-"""What a folder of pictures holds, before any of them is loaded."""
+"""Surveys a folder of pictures before any of them is loaded."""
 
 import os
 from collections import Counter

@@ -124,5 +124,5 @@ class Denoiser(AbstractDenoiser):
 
 
 def _sees(network: Callable[..., Sample]) -> Any:
-    """What a network says that it sees of the time; `None` if it says nothing."""
+    """The network's `sees`, or `None` if it has none."""
     return getattr(network, "sees", None)

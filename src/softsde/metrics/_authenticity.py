@@ -10,7 +10,7 @@ from ._nearest_neighbours import nearest_neighbours
 
 
 class Authenticity(NamedTuple):
-    """Which samples are authentic, and what each lies next to.
+    """Authentic samples, and the nearest neighbour of each.
 
     - `percent`: of samples that are authentic (AuthPct).
     - `authentic`: one entry a sample.

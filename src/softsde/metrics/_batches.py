@@ -36,7 +36,7 @@ def batches_of(
 
 
 def length_of(images: np.ndarray | jax.Array | Iterable) -> int | None:
-    """How many images there are, if that is known."""
+    """The number of images, or `None` if it is not known."""
     return len(images) if isinstance(images, np.ndarray | jax.Array) else None
 
 

@@ -10,7 +10,7 @@ from ._random import host_generator
 
 
 class ClassifierTest(NamedTuple):
-    """How well a classifier tells two sets apart, and whether that could be chance.
+    """Result of a test: can a classifier tell two sets apart better than by chance?
 
     - `accuracy`: on pairs that it was not trained on; 1/2 if the sets are alike.
     - `standard_error`: of the accuracy.

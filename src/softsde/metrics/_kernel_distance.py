@@ -206,7 +206,7 @@ class _Variance:
 
 
 def _slope(a: _Within, b: _Within, variance: _Variance) -> float:
-    r"""How the variance of the projections grows with the distance.
+    r"""The slope with which the variance of the projections grows with the distance.
 
     It is $\sum_i \lambda_i \delta_i^2$ where the distance is $\sum_i \delta_i^2$, over
     the eigenfunctions of the kernel: their ratio lies between its eigenvalues. Far from

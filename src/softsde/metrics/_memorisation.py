@@ -1,4 +1,4 @@
-"""When in `t` a network copies its training set: a curve, and a permutation test."""
+"""Finds the times at which a network copies its training set, by a permutation test."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -45,7 +45,7 @@ class MemorisationCurve(NamedTuple):
 
     @property
     def copied(self) -> Float[np.ndarray, " times"]:
-        """How far from no copying (0) to an exact copy (1): `1 - training / held out`.
+        """Degree of copying: 0 is none, 1 an exact copy; `1 - training / held out`.
 
         It may be negative, by chance.
         """

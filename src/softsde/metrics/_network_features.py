@@ -14,7 +14,7 @@ from ._networks._resize import resize_cubic, resize_tf1, to_bytes
 
 
 class Preparation(NamedTuple):
-    """What is done to an image before a network sees it.
+    """Prepares an image for a network.
 
     It is rounded to 8 bits, resized, and mapped by `(u - offset) / scale`, channel by
     channel, where `u` are the levels 0 ... 255.

@@ -1,4 +1,4 @@
-"""What a feature space is called, and by what it is told apart."""
+"""Feature spaces: the descriptions by which results are told apart."""
 
 import dataclasses
 

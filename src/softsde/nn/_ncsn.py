@@ -29,7 +29,7 @@ from ._sees import SeesLevel
 
 
 class RefineNet(eqx.Module):
-    """What NCSN and NCSNv2 share: a dilated residual encoder and a RefineNet behind it.
+    """The body of NCSN and NCSNv2: a dilated residual encoder, then a RefineNet.
 
     The encoder halves the resolution once; its last two levels spread their kernels
     instead, by 2 and by 4.

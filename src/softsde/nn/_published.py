@@ -21,7 +21,7 @@ Path = tuple[str | int, ...]
 
 
 class Layout(NamedTuple):
-    """How an array of a file is laid out: as PyTorch has it, channels first.
+    """Layout of an array in a file: PyTorch's, channels first.
 
     The array of the network is the file's, without trailing axes of length 1 where
     `trailing` says how many, and then transposed by `axes`.
@@ -58,7 +58,7 @@ POINTWISE = Layout((1, 0), trailing=2)
 
 
 class Place(NamedTuple):
-    """Where an array of a state dict belongs: attributes and indices, and a layout."""
+    """The place of an array of a state dict: attributes and indices, and a layout."""
 
     path: Path
     layout: Layout

@@ -498,7 +498,7 @@ class _Parts:
     def output_pyramid(
         self, pyramid: int, channels: int, image_channels: int, *, first: bool
     ) -> tuple[Upsample | None, ScoreHead | None]:
-        """How the output so far is enlarged, and what this level adds to it."""
+        """Makes the parts that enlarge the output and add this level's part to it."""
         options = self.options
         if options.progressive == "none":
             return None, None
@@ -534,7 +534,7 @@ class AbstractScoreNetwork(AbstractPublished):
 
     @property
     def sees(self) -> AbstractSees:
-        """What the network is given in the place of the time."""
+        """The scalar that the network is given as the time."""
         return self.net.options.sees()
 
     def __call__(

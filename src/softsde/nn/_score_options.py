@@ -23,7 +23,7 @@ _CHOICES = {
 
 @dataclasses.dataclass(frozen=True)
 class ScoreOptions:
-    """What distinguishes one network of the family from another.
+    """The options of a network of the family.
 
     The arguments of [`softsde.nn.NCSNpp`][] say what each does.
     """
@@ -116,7 +116,7 @@ class ScoreOptions:
                 )
 
     def sees(self) -> AbstractSees:
-        """What the network is given in the place of the time, as it was published.
+        """The scalar that the network is given as the time, as it was published.
 
         Networks for noise that explodes see the noise or its level; those for a
         preserved variance, `(num_scales - 1) t`.

@@ -1,4 +1,4 @@
-"""What a network is told of the time: the time itself, the noise, or its level.
+"""The scalar that tells a network the time: the time, the noise, or its level.
 
 A published network was trained on one of these, and reads nothing else. It says so in
 an attribute `sees`, and [`softsde.Denoiser`][] computes it from the process. A network

@@ -216,7 +216,7 @@ class SongUNet(AbstractPublished):
         return second(act(first(features)))
 
     def _told(self, given: dict[str, Any], features: Array) -> Array:
-        """What label and augmentation add to the features of the time."""
+        """Features of label and augmentation, added to those of the time."""
         label, augment = given.get("label"), given.get("augment")
         if set(given) - {"label", "augment"}:
             raise ValueError(

@@ -44,7 +44,7 @@ class Callbacks:
 
     @property
     def intervals(self) -> list[int]:
-        """How often each function is called, in steps."""
+        """The number of steps between two calls of each function."""
         return [every for every, _ in self._pairs]
 
     def call(self, state: TrainState, n: int) -> dict[str, float]:

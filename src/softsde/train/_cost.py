@@ -1,4 +1,4 @@
-"""What a compiled program costs, by the analysis of the compiler."""
+"""Costs of a compiled program, by the analysis of the compiler."""
 
 import dataclasses
 import math

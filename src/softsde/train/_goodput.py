@@ -1,4 +1,4 @@
-"""What share of the wall time of a run went into training steps."""
+"""Measures the share of a run's wall time that went into training steps."""
 
 import contextlib
 import json
@@ -110,7 +110,7 @@ class Goodput:
         self._since = now
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps, for `resume`."""
+        """The numbers that a checkpoint keeps for `resume`."""
         return {"seconds": dict(self._seconds), "images": self._images}
 
     def report(self) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def first_host_first() -> Iterator[None]:
 
 
 def first_host_says(flag: bool) -> bool:
-    """What the first host says, on every host. All of them must ask."""
+    """Returns the first host's value on every host. All of them must call it."""
     if jax.process_count() == 1:
         return bool(flag)
     return bool(multihost_utils.broadcast_one_to_all(np.asarray(flag)))

@@ -1,4 +1,4 @@
-"""Which checkpoints are the best, by scores that are known after they were written."""
+"""Keeps the best checkpoints, by scores that are known after they were written."""
 
 import contextlib
 import json

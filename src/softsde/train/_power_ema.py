@@ -113,7 +113,7 @@ def posthoc_coefficients(
     step: int,
     length: float,
 ) -> Float[np.ndarray, " n"]:
-    r"""How to combine stored averages into one of another length.
+    r"""Coefficients that combine stored averages into one of another length.
 
     The profile of a sum of averages is the sum of their profiles. The coefficients $x$
     minimise

@@ -1,4 +1,4 @@
-"""How images are resized, to the last convention that a published number depends on."""
+"""Resizes images by the conventions that published numbers depend on."""
 
 import jax
 import jax.numpy as jnp

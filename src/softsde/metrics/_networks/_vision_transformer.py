@@ -24,7 +24,7 @@ class TransformerSize(NamedTuple):
 
 
 class BlockNames(NamedTuple):
-    """How a published file calls the parts of a block."""
+    """Names of the parts of a block in a published file."""
 
     norm1: str
     #: One matrix for queries, keys and values, or one for each.

@@ -122,6 +122,15 @@ def has_trained(folder: Path) -> bool:
     )
 
 
+def is_finished(folder: Path, steps: int) -> bool:
+    """Whether the model of a run has been trained for so many steps."""
+    try:
+        done = json.loads((folder / "model.json").read_text())["card"]["steps"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return isinstance(done, int) and done >= steps
+
+
 def _has_checkpoints(folder: Path) -> bool:
     return any(path.name.isdigit() for path in (folder / "checkpoints").glob("*"))
 

@@ -1,4 +1,4 @@
-"""Train, sample and measure in five minutes: `python -m experiments.quickstart`.
+"""Train, sample and measure in three minutes: `python -m experiments.quickstart`.
 
 Trains a soft-blur model of the 8x8 digits that come with scikit-learn, draws samples,
 measures them, and writes pictures. Needs no network and no accelerator.
@@ -21,7 +21,7 @@ class Quickstart:
 
     folder: Path = Path("runs/quickstart")
     """Where to write. If it holds a run, that run is resumed."""
-    steps: int = 1500
+    steps: int = 800
     """Training steps. More are better and take longer."""
     num: int = 500
     """Number of samples to measure."""

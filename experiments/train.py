@@ -116,8 +116,10 @@ def train(
 
             # Several hosts make their state together, after this block.
             state = new_state() if alone else None
-            with _stage("Trying what comes later: a picture, the model, a checkpoint"):
-                session.rehearse(denoiser, state)
+            # Of a run that is finished, nothing comes later.
+            if not (resumed and _run.is_finished(folder, config.training.steps)):
+                with _stage("Trying what comes later: picture, model, checkpoint"):
+                    session.rehearse(denoiser, state)
             if not resumed:
                 _run.start(folder, config, process, command)
         if state is None:

@@ -94,7 +94,9 @@ def sampler(parameters):
     return jnp.sum(drawn.x**2)
 
 
-@pytest.mark.parametrize("use", [soft_loss, score, schedule, sampler])
+@pytest.mark.parametrize(
+    "use", [soft_loss, score, schedule, pytest.param(sampler, marks=pytest.mark.slow)]
+)
 def test_gradients_reach_the_parameters_of_a_corruption(x64, use):
     function = jax.jit(use, compiler_options=QUICKLY)
     parameters = start()

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 import softsde as ss
-from softsde.plotting._figure import new_figure, save_figure
+from softsde.plotting import new_figure, save_figure
 
 STATIC = pathlib.Path(__file__).parents[1] / "_static"
 TIMES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def draw(name, ours, theirs, out: pathlib.Path) -> None:
-    figure = new_figure("appendix_c", 10.5, 3.8)
+    figure = new_figure(10.5, 3.8)
     left, right = figure.subplots(1, 2)
     for found, label, colour in (
         (ours, "even path, exact distances", "#00798c"),

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import softsde as ss
-from softsde.plotting._figure import new_figure, save_figure
+from softsde.plotting import new_figure, save_figure
 
 jax.config.update("jax_enable_x64", True)
 
@@ -189,7 +189,7 @@ def main() -> None:
 
 def draw(paths, stride, tolerances, errors) -> None:
     """The figure: paths over exact densities, and the errors of the log density."""
-    figure = new_figure("exactness", 10.5, 7.6)
+    figure = new_figure(10.5, 7.6)
     outer = figure.add_gridspec(2, 1, height_ratios=(3, 1.25))
     panels = np.asarray(outer[0].subgridspec(3, len(TIMES)).subplots())
     highlighted = highlights(paths["probability flow"][:, -1])

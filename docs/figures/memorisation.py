@@ -16,7 +16,7 @@ import numpy as np
 
 import softsde as ss
 from softsde._files import write_json
-from softsde.plotting._figure import new_figure, save_figure
+from softsde.plotting import new_figure, save_figure
 
 OUT = pathlib.Path(__file__).parents[1] / "_static" / "memorisation.png"
 SIZES = (100, 1000, 10_000)
@@ -104,7 +104,7 @@ def curve_of(size: int, denoiser: ss.Denoiser, images: np.ndarray) -> dict:
 
 def draw(curves: dict[int, dict]) -> None:
     """Distances of the networks, and how far each copies."""
-    figure = new_figure("docs/figures/memorisation.py", 10.0, 4.0)
+    figure = new_figure(10.0, 4.0)
     left, right = figure.subplots(1, 2)
     for colour, (size, curve) in zip(COLOURS, sorted(curves.items()), strict=False):
         training, held_out = (

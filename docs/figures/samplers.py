@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import softsde as ss
-from softsde.plotting._figure import new_figure, save_figure
+from softsde.plotting import new_figure, save_figure
 
 HERE = pathlib.Path(__file__).parent
 SHAPE = (4, 4, 1)
@@ -166,7 +166,7 @@ def main() -> None:
     }
     table("log density, difference", draws)
 
-    figure = new_figure("samplers", 10.0, 4.2)
+    figure = new_figure(10.0, 4.2)
     left, right = (figure.add_subplot(1, 2, i) for i in (1, 2))
     for axes, rows, label in (
         (left, flows, "distance to the exact flow, RMS"),

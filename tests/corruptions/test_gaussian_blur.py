@@ -74,7 +74,13 @@ def test_a_constant_image_darkens_towards_its_border_only_with_zeros():
 
 
 @pytest.mark.parametrize("padding", NUMPY_MODE)
-@pytest.mark.parametrize("shape", [(5, 4, 2), (6, 3), (7,), (1, 4, 1)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (5, 4, 2),
+        *(pytest.param(s, marks=pytest.mark.slow) for s in ((6, 3), (7,), (1, 4, 1))),
+    ],
+)
 def test_adjoint_and_operator(x64, key, padding, shape):
     blur = GaussianBlur(shape, 4, padding)
     x_key, y_key = jax.random.split(key)

@@ -189,7 +189,7 @@ def test_its_gradient_is_the_score(x64):
     np.testing.assert_allclose(got, truth, atol=1e-6)
 
 
-@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("index", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_condition_chooses_the_component(x64, index):
     """The density of one Gaussian of the mixture, given its index.
 
@@ -310,6 +310,7 @@ def unit(process, dim):
     return oracle.denoiser(process), ss.ExactPrior(oracle, process)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [64, 65])
 def test_by_default_small_samples_are_exact_and_large_ones_estimated(key, size):
     """By the shift of one component into the next, whose trace is zero.

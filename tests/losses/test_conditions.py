@@ -28,6 +28,7 @@ LOSSES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOSSES)
 def test_each_sample_has_its_own_condition(denoiser, key, name):
     loss = LOSSES[name]

@@ -21,6 +21,7 @@ def entropic_cost(a, b, epsilon):
     return f.mean() + g.mean()
 
 
+@pytest.mark.slow
 def test_against_plain_iterations():
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(23, 3)), 0.5 * rng.normal(size=(31, 3)) + 1

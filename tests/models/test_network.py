@@ -76,7 +76,14 @@ def _cast(network, dtype):
     ],
     ids=["labels", "vectors", "features", "dit", "ncsn", "ncsnv2", "classifier"],
 )
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "float32",
+        pytest.param("bfloat16", marks=pytest.mark.slow),
+        pytest.param("float64", marks=pytest.mark.slow),
+    ],
+)
 def test_networks_are_bit_identical(tmp_path, make, dtype, key):
     with jax.enable_x64(dtype == "float64"):
         network = _cast(make(key), dtype)

@@ -81,6 +81,7 @@ def test_places_are_told_apart():
     np.testing.assert_allclose(np.sum(places**2, axis=1), 8.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", [dict(scan=False), dict(remat=True)])
 def test_options_of_size_change_no_result(x64, key, option):
     x = image()

@@ -101,6 +101,7 @@ def test_it_is_the_published_network(x64, key, name, dtype):
         )
 
 
+@pytest.mark.slow
 def test_a_state_dict_makes_the_way_back(key, network_class):
     network = network_class(SHAPE, **SMALL, key=key)
     state = state_dict(network)
@@ -114,6 +115,7 @@ def test_a_state_dict_makes_the_way_back(key, network_class):
         load_state_dict(other, state)
 
 
+@pytest.mark.slow
 def test_levels_of_another_network_are_refused(key):
     state = state_dict(NCSNv2(SHAPE, **SMALL, sigma_begin=50.0, key=key))
     other = NCSNv2(SHAPE, **SMALL, sigma_begin=20.0, key=key)
@@ -121,6 +123,7 @@ def test_levels_of_another_network_are_refused(key):
         load_state_dict(other, state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_whole_network(x64, key, name):
     """Against NumPy, on an image that is not square and with a condition."""

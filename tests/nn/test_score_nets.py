@@ -223,6 +223,7 @@ x = jnp.asarray(np.random.default_rng(3).standard_normal((8, 4, 3)), jnp.float32
 t = jnp.asarray(4.0)
 
 
+@pytest.mark.slow
 def test_a_label_changes_the_output_and_none_does_not(small):
     alone = apply(small, t, x)
     # Two programs, which may round the same sums differently.
@@ -233,6 +234,7 @@ def test_a_label_changes_the_output_and_none_does_not(small):
         assert float(jnp.max(jnp.abs(pair[0] - pair[1]))) > 0.01
 
 
+@pytest.mark.slow
 def test_a_network_without_labels_is_the_same_function(key, small):
     arguments = small.arguments | {"num_classes": None}
     other = DDPMpp(**arguments, key=key)
@@ -242,6 +244,7 @@ def test_a_network_without_labels_is_the_same_function(key, small):
     )
 
 
+@pytest.mark.slow
 def test_a_vector_condition_is_linear_in_the_embedding(key):
     """Twice the weights for half the vector are the same network."""
     network = perturbed(DDPMpp((8, 4, 3), **TINY, condition_size=3, key=key))
@@ -255,6 +258,7 @@ def test_a_vector_condition_is_linear_in_the_embedding(key):
     np.testing.assert_allclose(nothing, apply(network, t, x), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_dropout_takes_a_key(small, key):
     one, again = (apply(small, t, x, None, key) for _ in range(2))
     np.testing.assert_array_equal(one, again)
@@ -275,7 +279,8 @@ def with_options(network, **changes):
     return eqx.tree_at(jax.tree.leaves, other, jax.tree.leaves(network))
 
 
-@pytest.mark.parametrize("dropout", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("dropout", [False, True])
 def test_a_loop_over_blocks_is_the_same_function(key, dropout):
     """Also with labels and with masks of dropout, whose keys are the same."""
     options = TINY | dict(blocks_per_level=3, dropout=0.5, channel_multipliers=(1, 1))
@@ -305,6 +310,7 @@ def test_rematerialisation_changes_nothing(small, key):
         np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-5 * scale)
 
 
+@pytest.mark.slow
 def test_half_precision_inside_changes_no_dtype(small, key):
     """Output, loss and gradients stay in single precision, and near what they were.
 
@@ -347,6 +353,7 @@ def test_an_image_of_half_precision_is_computed_in_it(small):
     assert np.sqrt(np.mean(error**2) / np.mean(expected**2)) < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [NCSNpp, DDPMpp])
 def test_made_again_from_json(key, kind):
     network = kind((8, 8, 1), **TINY, num_classes=3, key=key)

@@ -99,6 +99,7 @@ def test_the_published_counts(make, millions):
     assert round(count / 1e6, 3) == millions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ddpmpp", "ncsnpp"])
 def test_a_state_dict_there_and_back(kind):
     """Each array of the network has one name, and filters are what SciPy makes."""

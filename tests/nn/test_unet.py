@@ -135,6 +135,7 @@ def test_pixels_of_a_patch_are_told_apart(key):
     assert float(jnp.linalg.norm(centre[1])) > 0.1 * float(scale)
 
 
+@pytest.mark.slow
 def test_vmap_is_a_loop(key, options):
     network = make(key, **options)
     ts = jnp.array([0.1, 0.5, 0.9])
@@ -223,6 +224,7 @@ def test_a_batch_is_refused(key):
         network(jnp.array(0.5), jnp.zeros((12, 8, 2)))
 
 
+@pytest.mark.slow
 def test_compute_dtype_is_that_of_the_inside(key):
     """The same function as on bfloat16 images, from float32 images to float32."""
     options = VARIANTS["pixels"]

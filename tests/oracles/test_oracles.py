@@ -119,6 +119,7 @@ def test_mixture(process, key):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mixture", "gaussian", "empirical"])
 def test_draws_have_the_moments_of_the_data(x64, key, kind):
     """The first two, each within four standard errors of 200,000 draws."""

@@ -119,6 +119,7 @@ def test_ancestral_sampling_is_the_chain_backwards(x64, variance):
         )
 
 
+@pytest.mark.slow
 def test_the_whole_chain_by_sample(x64, key):
     """`sample` takes N - 1 steps and the prediction: moments by matrices.
 

@@ -122,9 +122,8 @@ def test_half_of_the_spread_is_lost_and_a_fade_loses_none():
 ERROR = 4 / np.sqrt(2 * NUMBER * 16)
 
 
-@pytest.mark.parametrize(
-    "num_steps", [1000, pytest.param(4000, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("num_steps", [1000, 4000])
+@pytest.mark.slow
 def test_a_jump_loses_the_spread_of_what_it_reveals(key, num_steps):
     """On the flow sigma / hypot(s, sigma) of it is left, at any number of steps.
 
@@ -154,9 +153,10 @@ def test_on_the_papers_sde_half_of_the_spread_is_lost(key):
 
 @pytest.mark.parametrize(
     "num_steps, tolerance",
-    [(1000, 0.02), pytest.param(4000, 0.008, marks=pytest.mark.slow)],
+    [(1000, 0.02), (4000, 0.008)],
 )
-@pytest.mark.parametrize("clock", ["ode", pytest.param("sde", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("clock", ["ode", "sde"])
+@pytest.mark.slow
 def test_a_fade_loses_nothing_in_the_limit(key, clock, num_steps, tolerance):
     """2 % at 1,000 steps and under 1 % at 4,000: a first-order method."""
     found = spread(ss.soft_mask(SHAPE), clock, num_steps, key)

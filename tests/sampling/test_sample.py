@@ -144,11 +144,13 @@ def counting(process, fn=lambda t, x: 0.5 * x):
     "solver, clock, evaluations",
     [
         (ss.Momentum(), "sde", 5),
-        (ss.Heun(), "sde", 10),
+        pytest.param(ss.Heun(), "sde", 10, marks=pytest.mark.slow),
         (ss.Multistep(), "ode", 5),
-        (diffrax.HalfSolver(ss.Momentum()), "sde", 15),
+        pytest.param(
+            diffrax.HalfSolver(ss.Momentum()), "sde", 15, marks=pytest.mark.slow
+        ),
         (diffrax.Dopri5(), "ode", 31),
-        (diffrax.ShARK(), "sde", 10),
+        pytest.param(diffrax.ShARK(), "sde", 10, marks=pytest.mark.slow),
     ],
     ids=["momentum", "heun", "multistep", "half", "dopri5", "shark"],
 )
@@ -292,6 +294,7 @@ def test_adaptive_steps_give_the_right_spread(how, name, tolerance):
         assert spread == pytest.approx(expected, rel=0.02), (std, drawn.nfe.mean())
 
 
+@pytest.mark.slow
 def test_adaptive_steps_with_noise(key):
     """One case of the above in the fast lane: VE to 348, where differences of the
     variance in single precision once lost all noise of the clean end."""
@@ -312,6 +315,7 @@ def test_adaptive_steps_with_noise(key):
     assert len(np.unique(drawn.nfe)) > 1
 
 
+@pytest.mark.slow
 def test_states_at_chosen_times(process, prior, key):
     """They are those of the grid, and the last is always there."""
     options = dict(prior=prior, num_samples=2, num_steps=4, key=key)
@@ -431,8 +435,8 @@ def test_present_weights_always_count(process, key):
             assert got == pytest.approx(before, abs=1e-5), (kind, name)
 
 
-def test_weights_are_constants_for_many_batches_and_never_stale(process, key):
-    """The program with constants serves the same arrays, and no others."""
+def test_weights_of_many_batches_are_never_stale(process, key):
+    """One program serves all weights, in one batch and in several."""
     x1 = jnp.full((4, *SHAPE), 0.3)
     clean = ss.parametrisations.Clean()
     for factor in (0.5, 0.25, 0.5):

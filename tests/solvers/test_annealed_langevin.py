@@ -4,10 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from _cases import carried_moments, gaussian_data, one_step
 
 import softsde as ss
-
-from ._cases import carried_moments, gaussian_data, one_step
 
 CONVENTIONS = {"alpha": (1.0, 2.0), "alpha/2": (0.5, 1.0)}
 

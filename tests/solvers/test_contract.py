@@ -6,11 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from _cases import blur, one_step, preserving, wavy
 
 import softsde as ss
 from softsde.solvers import AbstractSolver, count_evaluations
-
-from ._cases import blur, one_step, preserving, wavy
 
 LOG_PROB = lambda t, x: 0.0 * jnp.sum(x)
 CHAIN = ss.AnnealedLangevin((0.8, 0.2), 1e-3, steps=2)

@@ -6,10 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-import softsde as ss
-
-from ._cases import (
+from _cases import (
     CASES,
     STEPS,
     blur,
@@ -26,7 +23,9 @@ from ._cases import (
     term_with,
     wavy,
 )
-from ._paths import fresh_normals, given_fresh
+from _paths import fresh_normals, given_fresh
+
+import softsde as ss
 
 
 def noisy(denoiser, key, shape):

@@ -6,10 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-import softsde as ss
-
-from ._cases import (
+from _cases import (
     CASES,
     STEPS,
     check_order,
@@ -23,7 +20,9 @@ from ._cases import (
     slope,
     wavy,
 )
-from ._paths import fresh_normals
+from _paths import fresh_normals
+
+import softsde as ss
 
 
 def karras(number, low=0.002, high=80.0, rho=7.0):

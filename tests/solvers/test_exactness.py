@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from _cases import mixture, shear, starts
 
 import softsde as ss
-
-from ._cases import mixture, shear, starts
 
 TIMES = (0.8, 0.6, 0.4, 0.2, 0.0)
 

@@ -4,10 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-import softsde as ss
-
-from ._cases import (
+from _cases import (
     CASES,
     STEPS,
     Shear,
@@ -21,6 +18,8 @@ from ._cases import (
     term_with,
     wavy,
 )
+
+import softsde as ss
 
 
 def test_the_shear_is_a_matrix_exponential_that_is_not_normal(x64):

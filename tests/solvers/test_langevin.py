@@ -7,11 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-import softsde as ss
-from softsde.solvers import Step
-
-from ._cases import (
+from _cases import (
     blur,
     carried_moments,
     gaussian_data,
@@ -23,7 +19,10 @@ from ._cases import (
     shear_numbers,
     wavy,
 )
-from ._paths import fresh_normals
+from _paths import fresh_normals
+
+import softsde as ss
+from softsde.solvers import Step
 
 
 def noisy(denoiser, key, shape):
@@ -149,7 +148,14 @@ def stationary():
     return process, oracle, jnp.asarray(starts), known, kept
 
 
-@pytest.mark.parametrize("metropolis", [None, "log_prob", "score"])
+@pytest.mark.parametrize(
+    "metropolis",
+    [
+        pytest.param(None, marks=pytest.mark.slow),
+        pytest.param("log_prob", marks=pytest.mark.slow),
+        "score",
+    ],
+)
 def test_a_corrected_chain_keeps_a_mixture(x64, key, metropolis):
     """20 moves from exact draws, at a step size with which the plain chain is far off.
 

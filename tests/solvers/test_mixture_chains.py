@@ -14,11 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.interpolate
+from _cases import preserving, slope
+from _paths import given_fresh
 
 import softsde as ss
-
-from ._cases import preserving, slope
-from ._paths import given_fresh
 
 WEIGHTS, MEANS, VARIANCES = (np.array(v) for v in ([0.4, 0.6], [-1.2, 0.8], [0.1, 0.3]))
 GRID = np.linspace(-7, 7, 1401)
@@ -159,7 +158,13 @@ def test_the_solver_takes_the_steps_of_the_formula(x64, name):
         )
 
 
-@pytest.mark.parametrize("name", CHAINS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=() if n == "half of its noise" else pytest.mark.slow)
+        for n in CHAINS
+    ],
+)
 def test_weak_order_1_on_a_mixture(name):
     """All three expectations converge to those of the data's law at time 0."""
     make, _ = CHAINS[name]

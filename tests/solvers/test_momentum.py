@@ -11,10 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-import softsde as ss
-
-from ._cases import (
+from _cases import (
     CASES,
     STEPS,
     blur,
@@ -27,7 +24,9 @@ from ._cases import (
     term_with,
     wavy,
 )
-from ._paths import fresh_normals
+from _paths import fresh_normals
+
+import softsde as ss
 
 DIM = 3
 

@@ -7,10 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-import softsde as ss
-
-from ._cases import (
+from _cases import (
     CASES,
     STEPS,
     blur,
@@ -26,6 +23,8 @@ from ._cases import (
     term_with,
     wavy,
 )
+
+import softsde as ss
 
 
 def run(solver, term, times, x):

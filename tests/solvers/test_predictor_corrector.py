@@ -5,11 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-import softsde as ss
-from softsde.terms import unit_increment
-
-from ._cases import (
+from _cases import (
     CASES,
     STEPS,
     blur,
@@ -23,7 +19,10 @@ from ._cases import (
     slope,
     wavy,
 )
-from ._paths import fresh_normals
+from _paths import fresh_normals
+
+import softsde as ss
+from softsde.terms import unit_increment
 
 
 def test_songs_pair_is_algorithm_4(x64, key):

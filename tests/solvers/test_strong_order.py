@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from _cases import blur, gaussian_data, slope
 
 import softsde as ss
-
-from ._cases import blur, gaussian_data, slope
 
 FINEST = 256
 
@@ -59,11 +58,11 @@ def ends(denoiser, solver, clock, steps, keys):
     "solver, clock",
     [
         (ss.Momentum(), "sde"),
-        (ss.Momentum(), ss.clocks.Churn(3.0)),
+        pytest.param(ss.Momentum(), ss.clocks.Churn(3.0), marks=pytest.mark.slow),
         (ss.Heun(), "sde"),
-        (ss.Heun("normalised"), "sde"),
+        pytest.param(ss.Heun("normalised"), "sde", marks=pytest.mark.slow),
         (ss.Multistep(), "sde"),
-        (ss.Multistep(order=1), "sde"),
+        pytest.param(ss.Multistep(order=1), "sde", marks=pytest.mark.slow),
         (diffrax.Euler(), "sde"),
     ],
     ids=[

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from solvers._cases import (
+from _cases import (
     CASES,
     STEPS,
     blur,
@@ -101,7 +101,13 @@ def test_a_term_is_bilinear(x64, key):
     )
 
 
-@pytest.mark.parametrize("name, gaussian", CASES)
+@pytest.mark.parametrize(
+    "name, gaussian",
+    [
+        pytest.param(*c, marks=() if c[0] == "shear" else pytest.mark.slow)
+        for c in CASES
+    ],
+)
 def test_dopri5_transports_the_density(x64, name, gaussian):
     r"""$\log q_0(\Phi(x)) = \log q_1(x) - \log |\det \nabla\Phi(x)|$ at each start."""
     denoiser, x1, truth = case(name, gaussian)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from solvers._cases import blur, one_step, shear, term_with, wavy
+from _cases import blur, one_step, shear, term_with, wavy
 
 import softsde as ss
 from softsde.solvers import Step

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.fft
-from solvers._cases import (
+from _cases import (
     STEPS,
     blur,
     check_order,
@@ -167,6 +167,7 @@ def warped(steps=8):
     return u + 0.1 * jnp.sin(2 * jnp.pi * u)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "solver", [diffrax.Euler(), ss.Multistep()], ids=["diffrax.Euler", "Multistep"]
 )

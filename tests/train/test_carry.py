@@ -39,6 +39,7 @@ def make_state():
     )
 
 
+@pytest.mark.slow
 def test_the_trainer_carries_what_the_loss_returns_and_resumes_it(tmp_path):
     step = train.make_train_step(loss_fn, make_optimiser())
 

@@ -279,6 +279,7 @@ def _fit(folder, num_steps, callbacks=(), lengths=LENGTHS):
     )
 
 
+@pytest.mark.slow
 def test_both_averages_survive_an_interruption(tmp_path):
     """Stopped after 13 of 24 steps: state and snapshots end equal to the last bit."""
     whole = _fit(tmp_path / "whole", 24)

@@ -89,6 +89,7 @@ def check_kills(start, uninterrupted, folder, kills):
     return landed, writes_cut
 
 
+@pytest.mark.slow
 def test_the_loss_curve_is_complete(uninterrupted):
     rows = train.read_metrics(uninterrupted / "metrics.jsonl")
     assert [row["step"] for row in rows] == list(range(5, NUM_STEPS + 1, 5))

@@ -10,6 +10,7 @@ from ._distances import (
     distances_figure as distances_figure,
     plot_distances as plot_distances,
 )
+from ._figure import new_figure as new_figure, save_figure as save_figure
 from ._grid import image_grid as image_grid, trajectory_strip as trajectory_strip
 from ._levels import plot_levels as plot_levels
 from ._metrics import plot_metrics as plot_metrics

@@ -54,7 +54,7 @@ def plot_curves(
                 f"of shape {np.shape(x)}."
             )
     many = len(curves) > _FEW
-    figure = new_figure("plot_curves", 5.0, 4.5 if many else 3.5)
+    figure = new_figure(5.0, 4.5 if many else 3.5, owner="plot_curves")
     axes = figure.add_subplot()
     for name, values in curves.items():
         axes.plot(np.asarray(x), np.asarray(values), label=name)

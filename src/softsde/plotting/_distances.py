@@ -59,7 +59,7 @@ def distances_figure(
     _check(distances, levels, path, times)
     chosen = np.asarray(path, int)
     panels = 1 if times is None else 2
-    figure = new_figure("distances_figure", 5.2 * panels, 4.4)
+    figure = new_figure(5.2 * panels, 4.4, owner="distances_figure")
     axes = figure.subplots(1, panels, squeeze=False)[0]
     _draw_matrix(axes[0], distances, levels, chosen)
     if title is not None:

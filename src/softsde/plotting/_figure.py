@@ -1,14 +1,20 @@
 """Matplotlib figures that leave the user's pyplot and backend alone."""
 
 import pathlib
+from typing import Any
 
 from .._files import PathLike, atomically
 
 
-def new_figure(owner: str, width: float, height: float):
-    """A figure of a size in inches, with a canvas of its own.
+def new_figure(width: float, height: float, *, owner: str = "new_figure") -> Any:
+    """A new `matplotlib.figure.Figure`, drawn without pyplot.
 
-    **Raises:** `ImportError` without matplotlib, in the name of `owner`.
+    **Arguments:**
+
+    - `width`, `height`: in inches. An inch has 200 pixels.
+    - `owner`: the function that an error names.
+
+    **Raises:** `ImportError` without matplotlib.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -23,8 +29,11 @@ def new_figure(owner: str, width: float, height: float):
     return figure
 
 
-def save_figure(figure, path: PathLike) -> pathlib.Path:
-    """Writes a figure as a PNG file, atomically."""
+def save_figure(figure: Any, path: PathLike) -> pathlib.Path:
+    """Writes a figure of [`softsde.plotting.new_figure`][] as a PNG file, atomically.
+
+    **Returns:** the path.
+    """
     with atomically(path) as file:
         figure.canvas.print_png(file)
     return pathlib.Path(path)

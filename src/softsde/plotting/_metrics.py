@@ -54,7 +54,7 @@ def plot_metrics(
         )
     columns = min(3, len(keys))
     rows = math.ceil(len(keys) / columns)
-    figure = new_figure("plot_metrics", 4.5 * columns, 3.0 * rows)
+    figure = new_figure(4.5 * columns, 3.0 * rows, owner="plot_metrics")
     for index, key in enumerate(keys):
         axes = figure.add_subplot(rows, columns, index + 1)
         steps, values = curves[key]

@@ -55,7 +55,7 @@ def plot_spread(
                 f"`plot_spread` got {[len(row) for row in found]} measurements of"
                 f" {name!r} for {len(x)} points; expected at least 2 for each point."
             )
-    figure = new_figure("plot_spread", 4.0 * len(panels) + 1.0, 3.5)
+    figure = new_figure(4.0 * len(panels) + 1.0, 3.5, owner="plot_spread")
     every = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (name, found) in zip(every, panels.items(), strict=True):
         nums = np.array([len(row) for row in found])

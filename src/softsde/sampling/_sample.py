@@ -5,6 +5,7 @@ asked for. Everything it does can be had from diffrax directly, with the terms a
 solvers that it uses.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Literal
@@ -17,6 +18,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
+from .._opaque import has_opaque
 from .._types import Condition, Key
 from ..clocks import AbstractClock
 from ..denoisers import AbstractDenoiser
@@ -25,8 +27,8 @@ from ..terms import StepNoise, probability_flow, reverse_sde, tree_tolerance
 from ._adaptive import SampleSteps
 from ._plan import MAX_STEPS, make_plan
 from ._prior import AbstractPrior
-from ._program import TracedOnce, choose_program
 from ._times import GridName
+from ._traced_once import TracedOnce
 
 
 class Samples(eqx.Module):
@@ -139,7 +141,9 @@ def sample(
     devices = math.prod(mesh.shape[axis] for axis in axes) if mesh is not None else 1
     size = number if batch_size is None else min(batch_size, number)
     size = -(-size // devices) * devices
-    program = choose_program(_draw, denoiser, (how, prior), many=size < number)
+    # A plain function may read values that change: compiled anew, they are present.
+    opaque = has_opaque((denoiser, how, prior))
+    program = eqx.filter_jit(functools.partial(_draw)) if opaque else _draw_compiled
     drawn = []
     for first in range(0, number, size):
         # The last batch is padded, so that one compiled program serves all.
@@ -231,6 +235,9 @@ def _draw(denoiser, how, prior, batch, key, times, saved):
         (saved, jnp.moveaxis(path, 1, 0)),
     )
     return x, steps, path, jnp.moveaxis(predictions, 0, 1)
+
+
+_draw_compiled = eqx.filter_jit(_draw)
 
 
 def _term(denoiser, how, span, start, key) -> diffrax.AbstractTerm:

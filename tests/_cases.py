@@ -14,10 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
+from _paths import TablePath, given_fresh
 
 import softsde as ss
-
-from ._paths import TablePath, given_fresh
 
 STEPS = (32, 64, 128, 256)
 

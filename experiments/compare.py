@@ -20,7 +20,7 @@ from softsde._files import write_json, write_text
 
 from . import _cli, _run
 from ._errors import CommandError, FolderError
-from .evaluate import SWEEP
+from .evaluate import CHECKPOINTS, SWEEP
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def evaluations(run: str) -> list[dict[str, Any]]:
     found = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
     reports = []
     for path in found:
-        if path.name == SWEEP:
+        if path.name in (SWEEP, CHECKPOINTS):
             continue
         try:
             report = json.loads(path.read_text())

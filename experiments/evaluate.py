@@ -7,19 +7,23 @@ copies of training images: the distance to the nearest one, and authenticity. A 
 column does the same for as many held-out images, as a reference. None of the numbers is
 an FID, which uses another classifier.
 
-It also measures the denoiser itself: its loss on held-out images over time, relative to
-the loss of the best affine denoiser.
+It also measures the denoiser itself, over time: its loss on held-out images, relative
+to the loss of the best affine denoiser, and its distances to the denoisers that would
+have memorised training images and held-out ones.
 
-With `--nfe 10,20,40`, it draws with several numbers of evaluations of the network
-instead, and with several seeds each, and draws one picture of the distances.
+With `--seeds 3` it does so for several sampling seeds, and prints their mean and its
+standard error. With `--nfe 10,20,40`, it draws with several numbers of evaluations of
+the network instead, and with several seeds each, and draws one picture of the
+distances. With `--checkpoints`, it compares the checkpoints that a run has kept in the
+same way, and keeps the best as a model.
 """
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +34,7 @@ import softsde as ss
 from softsde._files import write_json
 
 from . import _build, _cli, _run, classifier as _classifier
+from ._checkpoints import KeptModels
 from ._config import DataConfig
 from ._errors import CommandError, FolderError
 from ._solvers import SolverConfig, make_solver
@@ -55,8 +60,13 @@ class Evaluate:
     """Number of training images to compare with, at most."""
     nfe: str | None = None
     """Numbers of evaluations of the network to compare, such as `10,20,40`."""
-    seeds: int = 3
-    """With `--nfe`: number of sampling seeds for each, which give the error bars."""
+    checkpoints: bool = False
+    """Compare the checkpoints of the run, and keep the best as a model."""
+    best_by: Literal["frechet_limit", "kernel_distance", "recall"] = "frechet_limit"
+    """With `--checkpoints`: the metric that decides which is the best."""
+    seeds: int | None = None
+    """Number of sampling seeds, which give the error bars; by default 1, or 3 with
+    `--nfe` or `--checkpoints`."""
     folder: Path | None = None
     """Where to write; by default `evaluation/` in the run folder, or for a model that
     comes with the package in runs/shipped/RUN."""
@@ -197,6 +207,39 @@ def measure_images(
 #: Times at which the loss of the denoiser is measured.
 SKILL_TIMES = np.linspace(0, 1, 11, dtype=np.float32)
 
+#: Training images, and as many held-out ones, that the denoiser is compared with.
+COMPARED = 10_000
+#: Noisy images at each time, and swaps of training images for others.
+POINTS, SWAPS = 128, 99
+
+
+def memorisation(
+    model: ss.Model, held_out: np.ndarray, training: np.ndarray
+) -> dict[str, Any] | None:
+    """Distances of the denoiser to those that have memorised either set, over time.
+
+    `None` if there is no time with noise, or too few images.
+    """
+    num = min(len(held_out), len(training), COMPARED)
+    times = [t for t in SKILL_TIMES[1:] if float(model.process.sigma(float(t))) > 0]
+    if num < 2 or not times:
+        return None
+    # In a random order: the first images of the data may differ from the others.
+    order = np.random.default_rng(0).permutation(len(training))
+    curve = ss.metrics.memorisation_curve(
+        model.denoiser,
+        training[np.sort(order[:num])],
+        held_out[:num],
+        times,
+        reference=training[np.sort(order[: _build.FITTED_ON])],
+        num_points=POINTS,
+        num_permutations=SWAPS,
+        key=jax.random.key(0),
+    )
+    numbers = {name: np.asarray(x).tolist() for name, x in curve._asdict().items()}
+    return numbers | {"copied": curve.copied.tolist(), "num": num}
+
+
 _ROWS = {
     "frechet_distance": "Frechet distance (features)",
     "frechet_bias": "  equal distributions give",
@@ -243,11 +286,24 @@ def table(report: dict[str, Any]) -> str:
         cells = [_cell(report[of], name) for of in ("samples", "held_out")]
         if any(cells):
             lines.append(f"{text:38}{cells[0]:>26}{cells[1]:>26}")
-    lines.append("in brackets: 95 % intervals")
+    spread = report["samples"].get("standard_errors")
+    lines.append(
+        "in brackets: 95 % intervals"
+        if spread is None
+        else f"samples: means of {len(report['seeds'])} seeds ± their standard errors;"
+        " in brackets: 95 % intervals"
+    )
     lines.append(
         "loss of the denoiser from t = 0 to 1; that of the best affine one is 1:"
     )
     lines.append(" ".join(f"{value:.2f}" for value in report["relative_loss"]["loss"]))
+    if (curve := report["memorisation"]) is not None:
+        lines.append(
+            f"copied from {curve['num']:,} training images, against as many "
+            f"{report['held_out_name']}, over the same times with noise; 1 is all, 0 "
+            f"none, p = {curve['p_value']:.2g}:"
+        )
+        lines.append(" ".join(f"{value:.2f}" for value in curve["copied"]))
     lines.append(
         "If samples are much nearer to the training set than test images are, the "
         "model is copying."
@@ -258,17 +314,22 @@ def table(report: dict[str, Any]) -> str:
 def _cell(numbers: dict[str, Any], name: str) -> str:
     if name not in numbers:
         return ""
+    if name in (errors := numbers.get("standard_errors", {})):
+        return f"{numbers[name]:.4g} ± {errors[name]:.2g}"
     interval = numbers["intervals"].get(name)
     ends = "" if interval is None else f" [{interval[0]:.4g}, {interval[1]:.4g}]"
     return f"{numbers[name]:.4g}{ends}"
 
 
-def held_out(data: DataConfig, num: int, training: ss.data.AbstractSource):
+def held_out(
+    data: DataConfig, num: int, training: ss.data.AbstractSource | None = None
+):
     """Images of the test split, or training images for data without one."""
     try:
         source, name = _build.make_source(data, "test"), "test images"
     except FolderError:
-        source, name = training, "training images"
+        source = _build.make_source(data) if training is None else training
+        name = "training images"
     return ss.data.to_array(source, limit=num), name
 
 
@@ -303,6 +364,10 @@ def evaluate(command: Evaluate) -> tuple[list[Path], dict[str, Any]]:
     with _cli.stage(f"Measuring {len(real):,} {real_name} and the denoiser"):
         fair, _ = measure_images(real, None, reference, space, None)
         losses = skill(model, real, reference.images[: _build.FITTED_ON])
+    copied = None
+    if real_name == "test images":
+        with _cli.stage("Comparing the denoiser with copies"):
+            copied = memorisation(model, real, reference.images)
     report = {
         "model": model.card,
         "sampler": asdict(sampler),
@@ -310,12 +375,14 @@ def evaluate(command: Evaluate) -> tuple[list[Path], dict[str, Any]]:
         "seed": command.seed,
         "space": space.name,
         "reference": f"{len(reference.images)} training images",
+        "reference_hash": reference.statistics.key,
         "samples": samples,
         "measurements": [one.as_json() for one in measured.values()],
         "relative_loss": {
             "times": np.round(SKILL_TIMES, 2).tolist(),
             "loss": losses,
         },
+        "memorisation": copied,
         "held_out_name": real_name,
         "held_out": fair,
         "commit": _run.commit(),
@@ -335,6 +402,20 @@ def evaluate(command: Evaluate) -> tuple[list[Path], dict[str, Any]]:
         y_label="Soft Score Matching loss",
         title=f"on {real_name}, relative",
     )
+    pictures = [f"{stem}.png", f"{stem}_neighbours.png", "real.png"]
+    if copied is not None:
+        ss.plotting.plot_curves(
+            np.array(copied["times"]),
+            {
+                "of the training images": np.array(copied["to_training"]),
+                f"of as many {real_name}": np.array(copied["to_held_out"]),
+            },
+            folder / "memorisation.png",
+            y_label="squared distance, relative",
+            title="to the denoiser that has memorised the images",
+            logarithmic=True,
+        )
+        pictures.append("memorisation.png")
     scale, pad = _run.layout(images.shape[1:])
     ss.plotting.save_grid(
         folder / f"{stem}.png",
@@ -356,14 +437,69 @@ def evaluate(command: Evaluate) -> tuple[list[Path], dict[str, Any]]:
         distances=distances,
         scale=scale,
     )
-    names = (
-        f"{stem}.json",
-        f"{stem}.png",
-        f"{stem}_neighbours.png",
-        "real.png",
-        "relative_loss.png",
-    )
+    names = (f"{stem}.json", *pictures, "relative_loss.png")
     return [folder / name for name in names], report
+
+
+def over_seeds(command: Evaluate) -> tuple[list[Path], dict[str, Any]]:
+    """Evaluates with several sampling seeds: the means, and their standard errors.
+
+    Each seed writes what an evaluation of its own would write, so the same command goes
+    on where it stopped.
+    """
+    assert command.seeds is not None
+    if command.seeds < 2:
+        raise CommandError(f"`--seeds` is {command.seeds}; error bars need at least 2.")
+    seeds = list(range(command.seed, command.seed + command.seeds))
+    paths, reports = [], []
+    for seed in seeds:
+        one = replace(command, seed=seed, seeds=None)
+        written, report = _evaluated(one) or evaluate(one)
+        paths += [path for path in written if path not in paths]
+        reports.append(report)
+    samples = dict(reports[0]["samples"])
+    errors = {}
+    for name in _ROWS:
+        if name in samples:
+            found = [report["samples"][name] for report in reports]
+            samples[name] = float(np.mean(found))
+            errors[name] = float(np.std(found, ddof=1) / np.sqrt(len(found)))
+    # The intervals are those of the first seed alone.
+    samples |= {"intervals": {}, "standard_errors": errors}
+    report = reports[0] | {"seeds": seeds, "samples": samples}
+    del report["seed"], report["measurements"]
+    first = paths[0]
+    path = first.with_name(
+        first.stem.removesuffix(f"_seed{seeds[0]}")
+        + f"_seeds{seeds[0]}to{seeds[-1]}.json"
+    )
+    write_json(path, report)
+    return [path, *paths], report
+
+
+def _evaluated(command: Evaluate) -> tuple[list[Path], dict[str, Any]] | None:
+    """The evaluation of the same model by the same command, if it was made before."""
+    model = _run.open_model(command.run)
+    sampler = command.sampler.completed(_run.sampler_of(command.run))
+    folder = command.folder or _run.output_folder(command.run) / "evaluation"
+    data = _run.data_of(model)
+    number = min(command.num, len(held_out(data, command.num)[0]))
+    path = folder / f"{sampler.label}_{number}_seed{command.seed}.json"
+    try:
+        report = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    space = open_space(command.classifier, data)
+    reference = open_reference(_build.make_source(data), command.reference, space)
+    expected = {
+        "model": json.loads(json.dumps(model.card)),
+        "sampler": asdict(sampler),
+        "reference_hash": reference.statistics.key,
+    }
+    if any(report.get(name) != value for name, value in expected.items()):
+        return None
+    _cli.say(f"{path} is read: it is of the same model and options.")
+    return [path], report
 
 
 def parse_evaluations(text: str) -> list[int]:
@@ -394,12 +530,7 @@ def sweep(command: Evaluate) -> tuple[Path, dict[str, Any]]:
     """
     assert command.nfe is not None
     evaluations = parse_evaluations(command.nfe)
-    if command.seeds < 2:
-        raise CommandError(f"`--seeds` is {command.seeds}; error bars need at least 2.")
     model = _run.open_model(command.run)
-    data = _run.data_of(model)
-    space = open_space(command.classifier, data)
-    source = _build.make_source(data)
     sampler = command.sampler.completed(_run.sampler_of(command.run))
     per_step = make_solver(sampler.solver or "multistep").evaluations_per_step
     wrong = [number for number in evaluations if number % per_step]
@@ -408,59 +539,149 @@ def sweep(command: Evaluate) -> tuple[Path, dict[str, Any]]:
             f"`--nfe` has {wrong[0]}, but a step of this sampler takes {per_step} "
             "evaluations: choose multiples of that."
         )
+    draws = {
+        number: _Draw(
+            lambda: model, replace(sampler, steps=number // per_step).options()
+        )
+        for number in evaluations
+    }
+    folder, report = _measure_rows(
+        command,
+        model,
+        draws,
+        SWEEP,
+        {
+            "sampler": asdict(replace(sampler, steps=None)),
+            # A model that was trained further is another one.
+            "trained": model.card.get("steps"),
+        },
+        "evaluations",
+    )
+    _plot_rows(command, folder / "sweep.png", report, "evaluations of the network")
+    return folder, report
+
+
+#: The file of a comparison of checkpoints, and the folder of the best one.
+CHECKPOINTS, BEST = "checkpoints.json", "best"
+
+
+def compare_checkpoints(command: Evaluate) -> tuple[Path, dict[str, Any]]:
+    """Measures all checkpoints of a run with several seeds, and keeps the best one.
+
+    What is measured is written at once: the same command goes on where it stopped.
+    """
+    if command.nfe is not None:
+        raise CommandError("`--checkpoints` and `--nfe` do not go together. Give one.")
+    kept = KeptModels(command.run)
+    model = _run.open_model(command.run)
+    sampler = command.sampler.completed(_run.sampler_of(command.run))
+    draws = {
+        step: _Draw(lambda step=step: kept.model(step), sampler.options())
+        for step in kept.steps
+    }
+    folder, report = _measure_rows(
+        command, model, draws, CHECKPOINTS, {"sampler": asdict(sampler)}, "steps"
+    )
+    means = {
+        step: float(np.mean([row[command.best_by] for row in rows.values()]))
+        for step, rows in report["rows"].items()
+        if int(step) in draws
+    }
+    # Distances are good if small, and recall if large.
+    choose = max if command.best_by == "recall" else min
+    best = int(choose(means, key=means.__getitem__))
+    report |= {"best": best, "best_by": command.best_by}
+    write_json(folder / CHECKPOINTS, report)
+    kept.model(best).save(folder / BEST)
+    _plot_rows(command, folder / "checkpoints.png", report, "steps of training")
+    return folder, report
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """How one point of a comparison is sampled; its model is read when it is due."""
+
+    model: Callable[[], ss.Model]
+    options: dict[str, Any]
+
+
+def _measure_rows(
+    command: Evaluate,
+    model: ss.Model,
+    draws: Mapping[int, _Draw],
+    file: str,
+    setting: dict[str, Any],
+    unit: str,
+) -> tuple[Path, dict[str, Any]]:
+    """Measures every draw with every seed, except those that the file has already."""
+    seeds = 3 if command.seeds is None else command.seeds
+    if seeds < 2:
+        raise CommandError(f"`--seeds` is {seeds}; error bars need at least 2.")
+    data = _run.data_of(model)
+    space = open_space(command.classifier, data)
+    source = _build.make_source(data)
     folder = command.folder or _run.output_folder(command.run) / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / SWEEP
+    path = folder / file
     reference = open_reference(source, command.reference, space)
     setting = {
         "num": command.num,
-        "sampler": asdict(replace(sampler, steps=None)),
         "reference": reference.statistics.key,
+        **setting,
     }
     report: dict[str, Any] = {**setting, "space": space.name, "rows": {}}
     if path.exists():
         report = json.loads(path.read_text())
-        if {name: report[name] for name in setting} != setting:
+        changed = [name for name in setting if report.get(name) != setting[name]]
+        if changed:
             raise FolderError(
-                f"{path} was measured with other options. Choose another `--folder`."
+                f"{path} was measured with other options: {', '.join(changed)} differ. "
+                "Choose another `--folder`."
             )
     rows = report["rows"]
     if "held_out" not in report:
         real, report["held_out_name"] = held_out(data, command.num, source)
         report["held_out"] = _swept(real, reference, space)
         write_json(path, report)
-    for number in evaluations:
-        for seed in range(command.seed, command.seed + command.seeds):
-            row = rows.setdefault(str(number), {})
-            if str(seed) in row:
-                continue
-            options = replace(sampler, steps=number // per_step).options()
-            with _cli.stage(f"{number} evaluations, seed {seed}"):
-                images = model.sample(command.num, seed=seed, **options)
+    for number, draw in draws.items():
+        row = rows.setdefault(str(number), {})
+        missing = [
+            seed
+            for seed in range(command.seed, command.seed + seeds)
+            if str(seed) not in row
+        ]
+        drawn_from = draw.model() if missing else model
+        for seed in missing:
+            with _cli.stage(f"{number} {unit}, seed {seed}"):
+                images = drawn_from.sample(command.num, seed=seed, **draw.options)
             row[str(seed)] = _swept(np.clip(images, 0, 1), reference, space)
             distance = row[str(seed)]["frechet_limit"]
-            print(f"{number} evaluations, seed {seed}: {distance:.4g}", flush=True)
+            print(f"{number} {unit}, seed {seed}: {distance:.4g}", flush=True)
             write_json(path, report)
-    report["evaluations"] = evaluations
-    report["commit"] = _run.commit()
+    report |= {"unit": unit, unit: sorted(draws), "commit": _run.commit()}
     write_json(path, report)
+    return folder, report
+
+
+def _plot_rows(
+    command: Evaluate, path: Path, report: dict[str, Any], x_label: str
+) -> None:
+    numbers, rows = report[report["unit"]], report["rows"]
     plots = {
         axis: [
-            list(row[name] for row in rows[str(number)].values())
-            for number in evaluations
+            list(row[name] for row in rows[str(number)].values()) for number in numbers
         ]
         for name, axis in SWEPT.items()
     }
     ss.plotting.plot_spread(
-        np.array(evaluations),
+        np.array(numbers),
         plots,
-        folder / "sweep.png",
-        x_label="evaluations of the network",
+        path,
+        x_label=x_label,
         lines={axis: report["held_out"][name] for name, axis in SWEPT.items()},
         line_label=report["held_out_name"],
         title=f"{command.run}, {command.num:,} samples of each seed",
     )
-    return folder, report
 
 
 def _swept(images: np.ndarray, reference: Reference, space: Space) -> dict[str, float]:
@@ -479,10 +700,10 @@ def sweep_table(report: dict[str, Any]) -> str:
     """Means over the seeds, with the standard error of each, in Markdown."""
     lines = [
         f"features: {report['space']}",
-        "| evaluations | " + " | ".join(SWEPT.values()) + " |",
+        f"| {report['unit']} | " + " | ".join(SWEPT.values()) + " |",
         "| --- |" + " --- |" * len(SWEPT),
     ]
-    for number in report["evaluations"]:
+    for number in report[report["unit"]]:
         cells = []
         for name in SWEPT:
             found = [row[name] for row in report["rows"][str(number)].values()]
@@ -500,13 +721,20 @@ def main() -> None:
 
 def _main() -> None:
     command = _cli.parse(Evaluate, "experiments.evaluate", __doc__)
+    if command.checkpoints:
+        folder, report = compare_checkpoints(command)
+        print(sweep_table(report))
+        print(f"best by {SWEPT[report['best_by']]}: step {report['best']}")
+        _cli.wrote(folder / CHECKPOINTS, folder / "checkpoints.png", folder / BEST)
+        _cli.next_commands(_cli.command("experiments.sample", folder / BEST))
+        return
     if command.nfe is not None:
         folder, report = sweep(command)
         print(sweep_table(report))
         _cli.wrote(folder / SWEEP, folder / "sweep.png")
         _cli.next_commands(_cli.command("experiments.evaluate", command.run))
         return
-    paths, report = evaluate(command)
+    paths, report = (evaluate if command.seeds is None else over_seeds)(command)
     print(table(report))
     _cli.wrote(*paths)
     _cli.next_commands(

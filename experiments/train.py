@@ -144,7 +144,7 @@ def train(
             ),
             num_steps=config.training.steps,
             folder=folder,
-            config=_of_checkpoints(config),
+            config=of_checkpoints(config),
             # A checkpoint before each model: no model is without one.
             checkpoint_every=config.training.sample_every,
             checkpoint_seconds=config.training.checkpoint_seconds,
@@ -212,7 +212,7 @@ def _try_loss(
         ) from error
 
 
-def _of_checkpoints(config: Config) -> dict[str, Any]:
+def of_checkpoints(config: Config) -> dict[str, Any]:
     """Identifies the checkpoints of a run. The rest is compared with config.json."""
     training = config.training
     return {"batch_size": training.batch_size, "seed": training.seed}
@@ -385,7 +385,7 @@ def _from_weights(
     count = jnp.asarray(steps, state.step.dtype)
     state = ss.train.shard_state(dataclasses.replace(state, step=count), mesh)
     with ss.train.Checkpointer(
-        folder / "checkpoints", config=_of_checkpoints(config)
+        folder / "checkpoints", config=of_checkpoints(config)
     ) as checkpoints:
         iterator: Any = iter(loader)
         checkpoints.save(state, iterator, steps)

@@ -96,7 +96,7 @@ def test_a_run_folder_is_a_model_of_what_was_trained(run):
         ss.Denoiser(first, model.process), optimiser, key=jax.random.key(0)
     )
     with ss.train.Checkpointer(
-        run / "checkpoints", config=train._of_checkpoints(config), read_only=True
+        run / "checkpoints", config=train.of_checkpoints(config), read_only=True
     ) as checkpoints:
         state, step = checkpoints.restore(like)
     assert step == 6

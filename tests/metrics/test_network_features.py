@@ -174,7 +174,7 @@ def _lpips(tree, pair):
 
     def activations(image):
         x = (2 * image - 1 - [-0.030, -0.088, -0.188]) / [0.458, 0.448, 0.450]
-        x, found, number = np.float64(x), [], 0
+        x, found, number = np.asarray(x, np.float64), [], 0
         for count in (2, 2, 3, 3, 3):
             if number:
                 h, w, c = x.shape

@@ -218,7 +218,7 @@ def train_on(source: str, images: Sequence[str]) -> str:
     - `source`: a name or a path.
     - `images`: the options with which it is read.
     """
-    from ._config import PRESETS
+    from ._presets import PRESETS
 
     for name, preset in PRESETS.items():
         if preset.config.data.source == source:

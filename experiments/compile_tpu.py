@@ -24,8 +24,9 @@ import softsde as ss
 from softsde._files import write_json
 
 from . import _build, _cli, _registry
-from ._config import PRESETS, Config
+from ._config import Config
 from ._errors import CommandError
+from ._presets import PRESETS
 from ._spec import Spec
 
 

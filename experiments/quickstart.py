@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import _cli, classifier, evaluate, sample, train
-from ._config import PRESETS
 from ._errors import CommandError
+from ._presets import PRESETS
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,9 @@ import softsde as ss
 from softsde._files import atomically
 
 from . import _cli, _corruptions, _images
-from ._config import PRESETS
 from ._errors import CommandError
 from ._images import ImagesConfig
+from ._presets import PRESETS
 from ._solvers import file_name
 
 

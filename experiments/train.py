@@ -20,8 +20,9 @@ import jax.numpy as jnp
 import softsde as ss
 
 from . import _build, _cli, _images, _options, _registry, _run
-from ._config import PARTS, PRESETS, Config, to_dict
+from ._config import PARTS, Config, to_dict
 from ._errors import CommandError, FolderError
+from ._presets import PRESETS
 from ._scale import ScaleConfig
 
 _MODULE = "experiments.train"
@@ -400,7 +401,7 @@ def _usage() -> str:
         "       python -m experiments.train --resume FOLDER [OPTIONS]",
         "",
         "Experiments, each with its options under `EXPERIMENT --help`:",
-        *(f"  {name:20}{preset.summary}" for name, preset in PRESETS.items()),
+        *(f"  {name:30}{preset.summary}" for name, preset in PRESETS.items()),
         "",
         "Every experiment takes other parts by name:",
     ]

@@ -9,8 +9,9 @@ from tiny_run import tiny
 
 import softsde as ss
 from experiments import compile_tpu
-from experiments._config import PRESETS, ConditionConfig
+from experiments._config import ConditionConfig
 from experiments._errors import CommandError
+from experiments._presets import PRESETS
 
 
 def cost(**changes) -> ss.train.ProgramCost:

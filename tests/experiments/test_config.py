@@ -11,8 +11,9 @@ import pytest
 
 import softsde as ss
 from experiments import _build
-from experiments._config import PRESETS, Config, DataConfig, to_dict
+from experiments._config import Config, DataConfig, to_dict
 from experiments._errors import FolderError
+from experiments._presets import _ABLATIONS, PRESETS
 from experiments._spec import Spec
 
 SHAPES = {
@@ -29,7 +30,12 @@ def test_every_preset_has_a_shape_here():
     assert SHAPES.keys() == PRESETS.keys()
 
 
-@pytest.mark.parametrize("name", PRESETS)
+PAPER = [name for name in PRESETS if name.startswith("paper_")]
+SHAPES |= {n: (32, 32, 3) if "cifar10" in n else (64, 64, 3) for n in PAPER}
+OTHERS = [name for name in PRESETS if name not in PAPER]
+
+
+@pytest.mark.parametrize("name", SHAPES)
 def test_json_round_trip(name, tmp_path):
     config = PRESETS[name].config
     config.save(tmp_path / "config.json")
@@ -82,12 +88,13 @@ def test_identity_leaves_out_what_may_change():
         assert config.identity() != other.identity()
 
 
-def _parts(name):
+def _parts(name, images=None):
+    """The parts of a preset; on images of zeros without its schedule from data."""
     config = PRESETS[name].config
-    # The schedule from data is another test's.
-    options = {n: v for n, v in config.process.options.items() if n != "levels"}
-    config = dataclasses.replace(config, process=Spec(config.process.name, options))
-    images = np.zeros((4, *SHAPES[name]), np.float32)
+    if images is None:
+        options = {n: v for n, v in config.process.options.items() if n != "levels"}
+        config = dataclasses.replace(config, process=Spec(config.process.name, options))
+        images = np.zeros((4, *SHAPES[name]), np.float32)
     return _build.Parts(config, ss.data.ArraySource(images))
 
 
@@ -108,7 +115,7 @@ def _shapes(name):
     [
         # The paper's networks are large.
         pytest.param(name, marks=pytest.mark.slow)
-        if name in ("celeba_blur", "cifar10_blur")
+        if name in ("celeba_blur", "cifar10_blur", *PAPER)
         else name
         for name in PRESETS
     ],
@@ -128,8 +135,67 @@ def test_the_network_alone_is_trained():
     assert len(jax.tree.leaves(gradient)) == len(jax.tree.leaves(weights))
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_the_process_is_the_paper_s(name):
+@pytest.mark.parametrize("name", ["paper_cifar10", "paper_celeba64"])
+def test_the_papers_settings_are_appendices_d_and_g(name):
+    config = PRESETS[name].config
+    optimiser, training = config.optimiser, config.training
+    assert (optimiser.learning_rate, optimiser.clip) == (2e-4, 1.0)
+    assert (optimiser.warmup_steps, optimiser.schedule) == (5000, "constant")
+    assert training.batch_size == 128
+    assert 1_000_000 <= training.steps <= 2_000_000
+    parts = _parts(name)
+    process = parts.process()
+    last, half_size = (18.0, 32) if name == "paper_cifar10" else (23.0, 80)
+    assert process.corruption.half_size == half_size
+    for t, sigma in ((0.0, 0.01), (0.2, 0.1), (1.0, 0.1)):
+        np.testing.assert_allclose(process.sigma(jnp.array(t)), sigma, rtol=1e-5)
+    np.testing.assert_allclose(process.level(jnp.array(1.0)), last, rtol=1e-6)
+    assert type(parts.prior(process)) is ss.FlatColourPrior
+    # The published network of CIFAR-10 has 62.76 million parameters. Fourier features
+    # are numbers of it that are not trained, and the positional ones have none.
+    network = eqx.filter_eval_shape(parts.network)
+    arrays = eqx.filter(network, lambda x: isinstance(x, jax.ShapeDtypeStruct))
+    assert 61e6 < sum(x.size for x in jax.tree.leaves(arrays)) < 63e6
+    # Where the noise rests, the network still sees the time.
+    assert isinstance(network.sees, ss.nn.SeesTime)
+
+
+@pytest.mark.parametrize("base", ["paper_cifar10", "paper_celeba64"])
+def test_each_ablation_changes_what_its_name_says(base):
+    plain = PRESETS[base].config
+    configs = {change: PRESETS[f"{base}_{change}"].config for change in _ABLATIONS}
+    for change, config in configs.items():
+        assert config.optimiser == plain.optimiser, change
+        assert config.network == plain.network, change
+        assert (config.process != plain.process) != (config.loss != plain.loss), change
+    process = {change: _parts(f"{base}_{change}").process() for change in _ABLATIONS}
+    noise = {change: process[change].sigma for change in process}
+    assert float(noise["noise_0.05"](1.0)) == pytest.approx(0.05, rel=1e-5)
+    assert float(noise["noise_0.025"](1.0)) == pytest.approx(0.025, rel=1e-5)
+    # Geometric throughout: at half of the time the geometric mean of the ends.
+    assert float(noise["together"](0.5)) == pytest.approx(0.1**1.5, rel=1e-5)
+    assert float(noise["mask"](1.0)) == pytest.approx(0.1, rel=1e-5)
+    assert float(process["together"].level(0.1)) > 0.011
+    assert float(process["clean"].level(0.1)) < 0.011
+    assert configs["clean"].loss == Spec("CleanPrediction")
+    assert type(process["mask"].corruption) is ss.corruptions.CenterMask
+
+
+def test_the_ablation_of_matched_errors_is_equation_55():
+    images = np.random.default_rng(0).random((4, 32, 32, 3), np.float32)
+    process = _parts("paper_cifar10_matched_error", images).process()
+
+    def error(t):
+        lost = jax.vmap(lambda x: x - process.apply(t, x))(jnp.asarray(images))
+        return float(jnp.mean(lost**2) + process.sigma(t) ** 2)
+
+    for t in (0.9, 0.95):
+        reference = float(ss.ve(0.01, 50.0).sigma(t)) ** 2 / 50**2
+        assert error(t) / error(1.0) == pytest.approx(reference, rel=0.02)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_process_is_soft_blur(name):
     process = _parts(name).process()
     for t, sigma in ((0.0, 0.01), (0.1, 0.1**1.5), (0.2, 0.1), (1.0, 0.1)):
         np.testing.assert_allclose(process.sigma(jnp.array(t)), sigma, rtol=1e-5)

@@ -11,7 +11,7 @@ from PIL import Image
 
 import softsde as ss
 from experiments import _build, _corruptions, schedule, train
-from experiments._config import PRESETS
+from experiments._presets import PRESETS
 from experiments.schedule import Schedule
 
 

@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from experiments._config import PRESETS, Config, SamplingConfig
+from experiments._config import Config, SamplingConfig
+from experiments._presets import PRESETS
 from experiments._solvers import SolverConfig
 from experiments._spec import Spec
 

@@ -1,0 +1,221 @@
+"""The experiments that have a name."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ._config import (
+    DEFAULT,
+    Config,
+    DataConfig,
+    OptimiserConfig,
+    SamplingConfig,
+    TrainingConfig,
+)
+from ._images import ImagesConfig
+from ._solvers import SolverConfig
+from ._spec import Spec
+
+# A million parameters, 4 MB: two hours of two cores show it a million images.
+_CPU_NETWORK = Spec(
+    "UNet",
+    {
+        "base_channels": 48,
+        "channel_multipliers": (1, 2),
+        "patch_size": 2,
+        "attention_levels": (1,),
+    },
+)
+_CPU_OPTIMISER = OptimiserConfig(
+    learning_rate=1e-3, schedule="cosine", warmup_steps=500, ema_decay=0.999
+)
+_CPU_TRAINING = TrainingConfig(steps=20_000, batch_size=64, sample_every=2000)
+
+#: For minutes on a CPU.
+_SMALL_NETWORK = Spec("UNet", {"base_channels": 32, "channel_multipliers": (1, 2)})
+_SMALL_OPTIMISER = OptimiserConfig(
+    learning_rate=2e-3, schedule="cosine", warmup_steps=100, ema_decay=0.995
+)
+
+#: A network and an optimiser for an accelerator.
+_LARGE_NETWORK = {"base_channels": 128, "blocks_per_level": 4, "dropout": 0.1}
+_LARGE_OPTIMISER = OptimiserConfig(warmup_steps=5000)
+_LARGE_TRAINING = TrainingConfig(steps=1_000_000, sample_every=10_000)
+
+
+def _blur(max_blur: float | None, **options: Any) -> Spec:
+    """Blur and noise, at even steps of optimal transport on the data."""
+    levels = Spec("transport_schedule")
+    return Spec("soft_blur", {"max_blur": max_blur, "levels": levels, **options})
+
+
+@dataclass(frozen=True)
+class Preset:
+    """An experiment that has a name."""
+
+    summary: str
+    config: Config
+
+
+PRESETS: dict[str, Preset] = {
+    "digits_blur": Preset(
+        "8x8 digits of scikit-learn: offline, minutes on a CPU.",
+        Config(
+            data=DataConfig("digits"),
+            process=_blur(5.0),
+            network=_SMALL_NETWORK,
+            optimiser=_SMALL_OPTIMISER,
+            training=TrainingConfig(steps=3000, sample_every=1000),
+        ),
+    ),
+    "fashion_mnist_blur": Preset(
+        "28x28 garments: hours on a CPU.",
+        Config(
+            data=DataConfig("fashion_mnist"),
+            process=_blur(18.0),
+            network=_CPU_NETWORK,
+            optimiser=_CPU_OPTIMISER,
+            training=_CPU_TRAINING,
+        ),
+    ),
+    "mnist_blur": Preset(
+        "28x28 handwritten digits: hours on a CPU.",
+        Config(
+            data=DataConfig("mnist"),
+            process=_blur(18.0),
+            network=_CPU_NETWORK,
+            optimiser=_CPU_OPTIMISER,
+            training=_CPU_TRAINING,
+        ),
+    ),
+    "images": Preset(
+        "your own images: --data.source FOLDER, or a .npy or .npz file.",
+        Config(
+            data=DataConfig(""),
+            process=_blur(None),
+            network=DEFAULT,
+            optimiser=_CPU_OPTIMISER,
+            training=_CPU_TRAINING,
+        ),
+    ),
+    "cifar10_blur": Preset(
+        "32x32 colour photographs, a UNet of ours: for an accelerator.",
+        Config(
+            data=DataConfig("cifar10", flip=True),
+            process=_blur(18.0, half_size=32),
+            network=Spec(
+                "UNet",
+                {
+                    **_LARGE_NETWORK,
+                    "channel_multipliers": (1, 2, 2),
+                    "attention_levels": (1,),
+                },
+            ),
+            optimiser=_LARGE_OPTIMISER,
+            training=_LARGE_TRAINING,
+        ),
+    ),
+    "celeba_blur": Preset(
+        "64x64 faces in a folder, a UNet of ours: for an accelerator.",
+        Config(
+            data=DataConfig("data/celeba", ImagesConfig(size=64), flip=True),
+            process=_blur(23.0, half_size=80),
+            network=Spec(
+                "UNet",
+                {
+                    **_LARGE_NETWORK,
+                    "channel_multipliers": (1, 2, 2, 2),
+                    "attention_levels": (2,),
+                },
+            ),
+            optimiser=_LARGE_OPTIMISER,
+            training=_LARGE_TRAINING,
+        ),
+    ),
+}
+
+#: The network of the papers: NCSN++ "without any changes" (Appendix D). It is told the
+#: time and not the noise, for the noise rests while the blur grows.
+_PAPER_NETWORK = Spec("NCSNpp", {"embedding": "positional", "scale_by_sigma": False})
+
+
+def _paper(
+    data: DataConfig,
+    max_blur: float,
+    half_size: int,
+    steps: int,
+    *,
+    process: Spec | None = None,
+    clean: bool = False,
+    **blur: Any,
+) -> Config:
+    """Appendices D and G of *Soft Diffusion*, with a change of an ablation.
+
+    What the paper does not print is that of the published configuration of NCSN++:
+    dropout 0.1, flips, and averages with the decay 0.999.
+    """
+    return Config(
+        data=data,
+        process=process or _blur(max_blur, half_size=half_size, **blur),
+        network=_PAPER_NETWORK,
+        loss=Spec("CleanPrediction")
+        if clean
+        else Spec("SoftScoreMatching", {"weight": "inverse_variance"}),
+        times=Spec("UniformTimes"),
+        prior=Spec("FlatColourPrior"),
+        parametrisation=Spec("Residual"),
+        optimiser=OptimiserConfig(
+            learning_rate=2e-4, warmup_steps=5000, clip=1.0, ema_decay=0.999
+        ),
+        training=TrainingConfig(steps=steps, batch_size=128, sample_every=10_000),
+        sampling=SamplingConfig(sampler=SolverConfig(solver="momentum", clock="sde")),
+    )
+
+
+#: What each ablation changes.
+_ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "noise_0.05": ("noise up to 0.05", {"sigma_max": 0.05}),
+    "noise_0.025": ("noise up to 0.025", {"sigma_max": 0.025}),
+    "together": (
+        "noise and blur grow together",
+        {"noise_fraction": 1.0, "blur_start": 0.0},
+    ),
+    "clean": ("the loss of clean prediction", {"clean": True}),
+    "matched_error": (
+        "levels of matched errors, Eq. 55",
+        {
+            # The error of Eq. 55 includes the noise of the process.
+            "levels": Spec(
+                "matched_error_schedule",
+                {
+                    "reference_process": Spec("ve", {"sigma_max": 50.0}),
+                    "noise": Spec("TwoPhase"),
+                },
+            )
+        },
+    ),
+    "mask": ("masks in place of blur", {"process": Spec("hard_mask")}),
+}
+
+
+def _paper_presets() -> dict[str, Preset]:
+    """Both data sets of the paper, and the ablations of each."""
+    cifar = (DataConfig("cifar10", flip=True), 18.0, 32, 1_000_000)
+    faces = DataConfig("data/celeba", ImagesConfig(size=64), flip=True)
+    celeba = (faces, 23.0, 80, 2_000_000)
+    found = {}
+    for name, data, settings in (
+        ("paper_cifar10", "CIFAR-10", cifar),
+        ("paper_celeba64", "faces", celeba),
+    ):
+        found[name] = Preset(
+            f"{data}, the settings of Soft Diffusion: for accelerators.",
+            _paper(*settings),
+        )
+        for change, (words, options) in _ABLATIONS.items():
+            found[f"{name}_{change}"] = Preset(
+                f"an ablation: {words}.", _paper(*settings, **options)
+            )
+    return found
+
+
+PRESETS |= _paper_presets()

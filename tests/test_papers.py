@@ -8,6 +8,8 @@ import re
 
 import pytest
 
+from experiments._presets import PRESETS
+
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "papers.md"
 COLUMNS = 5
@@ -79,7 +81,7 @@ def test_commands_are_there():
         if preset:
             everywhere = (ROOT / "experiments").glob("*.py")
             said = any(f'"{preset}"' in path.read_text() for path in everywhere)
-            assert said, f"no experiment is called {preset}"
+            assert preset in PRESETS or said, f"no experiment is called {preset}"
 
 
 def slug(heading: str) -> str:

@@ -20,7 +20,7 @@ from softsde._files import write_json, write_text
 
 from . import _cli, _run
 from ._errors import CommandError, FolderError
-from .evaluate import CHECKPOINTS, SWEEP
+from ._sweeps import CHECKPOINTS, SWEEP
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from softsde._files import write_json
 
 from . import _build, _cli, _run
 from ._errors import CommandError, FolderError
+from ._evaluation import Reference, Space, held_out, open_reference, open_space
 from ._solvers import SolverConfig, make_solver
-from .evaluate import Reference, Space, held_out, open_reference, open_space
 
 #: On the probability flow, on the paper's clock, and with churn, whose amount depends
 #: on the number of steps.

@@ -8,8 +8,6 @@ import re
 
 import pytest
 
-from experiments._presets import PRESETS
-
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "papers.md"
 COLUMNS = 5
@@ -69,7 +67,11 @@ def test_its_tests(cells):
         assert name in functions_of(file), f"{file} has no {name}"
 
 
-def test_commands_are_there():
+def test_commands_are_there(monkeypatch):
+    # The experiments are no part of the installed package.
+    monkeypatch.syspath_prepend(ROOT)
+    from experiments._presets import PRESETS
+
     text = PAGE.read_text()
     scripts = _SCRIPT.findall(text)
     assert scripts

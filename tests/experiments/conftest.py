@@ -10,14 +10,14 @@ sys.path.append(str(Path(__file__).parents[2]))
 
 from tiny_run import tiny
 
-from experiments import _cli, evaluate, train
+from experiments import _cli, _evaluation, train
 
 
 @pytest.fixture(autouse=True)
 def no_cache(tmp_path, monkeypatch):
     """Tests compute for themselves: nothing is kept in the user's folders."""
     monkeypatch.setattr(_cli, "use_cache", lambda: None)
-    monkeypatch.setattr(evaluate, "CACHE", tmp_path / "statistics")
+    monkeypatch.setattr(_evaluation, "CACHE", tmp_path / "statistics")
 
 
 @pytest.fixture(scope="session")

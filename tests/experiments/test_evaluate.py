@@ -9,7 +9,7 @@ import pytest
 from tiny_run import tiny
 
 import softsde as ss
-from experiments import evaluate, train
+from experiments import _sweeps, evaluate, train
 from experiments._checkpoints import KeptModels
 from experiments._config import DataConfig
 from experiments._scale import ScaleConfig
@@ -180,7 +180,7 @@ def test_the_best_of_the_checkpoints_is_kept(tmp_path, monkeypatch):
     def known(images, reference, space):
         return dict.fromkeys(evaluate.SWEPT, next(numbers))
 
-    monkeypatch.setattr(evaluate, "_swept", known)
+    monkeypatch.setattr(_sweeps, "_swept", known)
     for by, best in (("frechet_limit", steps[-1]), ("recall", steps[0])):
         # The held-out images come first, then each checkpoint with both seeds.
         values = [0.0, *(9.0 - step for step in steps for _ in range(2))]

@@ -45,6 +45,7 @@ def test_counter_clockwise_from_the_horizontal():
     np.testing.assert_allclose(streak.sum(), 1.0, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_angles_can_be_mapped(x64):
     image = jnp.asarray(np.random.default_rng(0).normal(size=SHAPE))
     angles = jnp.array([10.0, 70.0])

@@ -30,6 +30,7 @@ COSTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COSTS)
 def test_the_trained_warp_is_the_inverse_of_the_integral(x64, key, name):
     cost = COSTS[name]

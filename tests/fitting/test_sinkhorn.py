@@ -79,6 +79,7 @@ def test_it_is_sinkhorns_algorithm(x64, data, debias):
     np.testing.assert_allclose(found, truth if debias else primal, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_default_is_close_to_the_exact_assignment(data):
     """In single precision, to a hundredth of the squared distance or so."""
     found, potentials = solve(Sinkhorn(), PAIRS, data)

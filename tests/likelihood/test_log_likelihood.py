@@ -386,6 +386,7 @@ class Hidden(ss.corruptions.AbstractCorruption):
         return jnp.where(theta < 0.5, x, after)
 
 
+@pytest.mark.slow
 def test_a_traced_corruption_that_jumps_is_refused_while_it_runs():
     """Where the denoiser is an argument, nothing of it is known before."""
     # Half of the component: otherwise the two processes have one structure.

@@ -83,6 +83,7 @@ def test_a_train_step_takes_it(denoiser, batch, key):
     assert state.model.process == denoiser.process
 
 
+@pytest.mark.slow
 def test_importance_times_are_carried(denoiser, batch, key):
     """Four steps of the train step, and the same by hand."""
     optimiser = optax.sgd(0.0)

@@ -115,6 +115,7 @@ def test_log_normal_levels_are_log_normal(x64, key, name):
         assert abs(below - share) < 4 * np.sqrt(share * (1 - share) / number)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROCESSES)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_spread_log_normal_levels_are_evenly_spaced_in_probability(name, dtype, key):

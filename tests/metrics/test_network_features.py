@@ -59,6 +59,7 @@ def test_cubic_resize_is_pillows(side):
     np.testing.assert_allclose(ours, np.asarray(theirs), atol=255 * 1e-5)
 
 
+@pytest.mark.slow
 def test_features_are_the_network_of_the_prepared_image():
     network = ss.metrics.DINOv2(random_arrays(ss.metrics.DINOv2.shapes(SIZE)), SIZE)
     side = SIZE.grid * SIZE.patch

@@ -376,6 +376,7 @@ def test_conditions():
     assert np.array_equal(np.sign(drawn[:, 0]), [-1, 1, 1, -1])
 
 
+@pytest.mark.slow
 def test_where_sampling_starts():
     model = make_exact()
     without = models.Model(model.denoiser)

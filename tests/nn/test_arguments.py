@@ -32,6 +32,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_rebuilt_from_json(key, name):
     network = NETWORKS[name](key)

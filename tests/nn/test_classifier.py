@@ -23,6 +23,7 @@ def test_logits_are_linear_in_the_features(key):
     np.testing.assert_allclose(classifier(x), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_dropout_needs_a_key(key):
     classifier = Classifier((8, 8, 1), num_classes=3, dropout=0.5, key=key)
     certain = Classifier((8, 8, 1), num_classes=3, dropout=0.0, key=key)

@@ -115,6 +115,7 @@ def test_bfloat16_is_float32_to_its_precision(key):
     assert 1e-4 < error < 0.05
 
 
+@pytest.mark.slow
 def test_dropout_needs_a_key_and_has_its_mean(x64, key):
     """Without a key there is none; the linear map behind it sees the right mean."""
     block = _naive.random_weights(DiTBlock(8, 2, dropout=0.5, key=key))

@@ -153,12 +153,14 @@ def test_gradients_reach_a_vector(key, make):
         np.testing.assert_allclose(gradient[i], difference, rtol=2e-2, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_python_float_is_a_time(key, make):
     network = make(key, num_classes=NUM_CLASSES)
     np.testing.assert_allclose(network(0.3, x, 2), apply(network, t, x, 2), atol=2e-5)
     np.testing.assert_allclose(network(0.3, x), apply(network, t, x), atol=2e-5)
 
 
+@pytest.mark.slow
 def test_dtypes_stay(x64, key, make):
     """A sample keeps its dtype, whatever those of time and condition are."""
     labelled = make(key, num_classes=NUM_CLASSES)

@@ -54,6 +54,7 @@ def test_attention_against_numpy(x64, key, rescale):
     np.testing.assert_allclose(attention(x), expected, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -345,6 +345,7 @@ def test_norms_and_softmax_stay_in_single_precision(small):
     assert found["conv_general_dilated"] == {"bfloat16"}
 
 
+@pytest.mark.slow
 def test_an_image_of_half_precision_is_computed_in_it(small):
     got = apply(small, t, x.astype(jnp.bfloat16))
     assert got.dtype == jnp.bfloat16
@@ -368,6 +369,7 @@ def test_a_model_with_a_network_is_saved(key, tmp_path):
     assert eqx.tree_equal(ss.models.load_network(tmp_path / "network"), network)
 
 
+@pytest.mark.slow
 def test_a_new_network_predicts_nearly_nothing(key):
     """Its last convolution starts at 1e-10 of a variance."""
     network = DDPMpp((8, 4, 3), **TINY, key=key)

@@ -56,6 +56,7 @@ def test_layouts_are_pytorchs(network, state):
     assert attention.value.weight[1, 2] == state["all_modules.7.NIN_2.W"][1, 2]
 
 
+@pytest.mark.slow
 def test_a_prefix_and_other_dtypes(network, state):
     given = {
         f"module.{name}": array.astype(np.float64) for name, array in state.items()

@@ -106,6 +106,7 @@ def test_the_time_reaches_every_level(key, options):
     assert float(jnp.linalg.norm(derivative)) > 0.1 * float(jnp.linalg.norm(value))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pixel", [(0, 0), (3, 4), (7, 11)])
 def test_every_pixel_is_seen(key, options, pixel):
     """By itself and, through the coarse levels, by pixels far beyond a 3x3 kernel."""
@@ -156,6 +157,7 @@ def test_bfloat16_is_float32_to_its_precision(key):
     assert float(error) < 0.05
 
 
+@pytest.mark.slow
 def test_dropout_needs_a_key(key):
     network = make(key, **VARIANTS["pixels"], dropout=0.3)
     certain = make(key, **VARIANTS["pixels"])
@@ -166,6 +168,7 @@ def test_dropout_needs_a_key(key):
     assert not jnp.allclose(one, other, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_dropout_is_unbiased_in_each_block(key):
     """A block is affine in what is dropped, so its mean is the block without."""
     block = make(key, dropout=0.3).middle.block

@@ -219,6 +219,7 @@ def test_the_denoisers_of_components_average_to_the_mixtures(x64, key):
     np.testing.assert_allclose(denoiser(t, x), shares @ parts, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_an_oracle_denoiser_takes_a_python_float(x64, key):
     """And keeps single precision, where double is at hand."""
     with jax.enable_x64(False):

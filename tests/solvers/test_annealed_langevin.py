@@ -54,6 +54,7 @@ def test_the_bias_of_ncsnv2_on_a_normal(x64, convention, steps, std):
     assert float(mean[0]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["geometric", "affine", "cosine", "sigmoid"])
 def test_every_sequence_of_levels_on_a_blur(x64, name):
     """The scores of a blurred Gaussian, by matrices, at each level of each sequence.

@@ -118,6 +118,7 @@ def test_weak_order_2_on_a_clock(x64, clock):
     check_order(moment_errors(ss.Multistep(), clock), 2)
 
 
+@pytest.mark.slow
 def test_noise_adds_up_to_the_level(x64):
     """The variances kept and drawn sum to `sigma'^2`, on any clock and at rest."""
     process = ss.soft_blur((2, 2, 1))

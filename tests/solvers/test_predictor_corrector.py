@@ -147,6 +147,7 @@ def test_the_noises_are_independent(x64, key, predictor, clock, variance):
     assert ratio == pytest.approx(1, abs=4 * np.sqrt(2 / number))
 
 
+@pytest.mark.slow
 def test_a_multistep_predictor_keeps_its_memory(x64, key):
     """Through diffrax's own loop: as a corrector that hardly moves leaves it alone."""
     denoiser = mixture(3).denoiser(blur())

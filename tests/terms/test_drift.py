@@ -126,6 +126,7 @@ def test_dopri5_transports_the_density(x64, name, gaussian):
         np.testing.assert_allclose(carried, end, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_tsit5_with_adaptive_steps(x64):
     """At a tolerance of 1e-8, within 1e-7 of the flow of a mixture, as Dopri5 is."""
     denoiser, x1, truth = case("shear", False)

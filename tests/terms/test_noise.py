@@ -67,6 +67,7 @@ PATHS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PATHS)
 def test_what_a_solver_draws_is_independent_of_all_else(x64, key, name):
     """Of 10,000 draws: variances 1 and no correlations, within four standard errors

@@ -102,6 +102,7 @@ class Zoo(eqx.Module):
     activation: object
 
 
+@pytest.mark.slow
 def test_every_kind_of_leaf(tmp_path):
     def make(x):
         return Zoo(

@@ -238,6 +238,7 @@ def test_a_float32_network_resumes_under_x64(tmp_path, x64, name):
     assert parts.model.weight.dtype == parts.ema.weight.dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_arrays_of_numpy_are_trained_from_the_first_trace_on():
     model = {"w": np.ones(2), "index": np.arange(2)}
     optimiser = optax.sgd(0.1)

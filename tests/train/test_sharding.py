@@ -84,6 +84,7 @@ def test_twenty_steps_on_a_mesh_are_those_on_one_device(alone, fsdp):
     assert state.model.bias.is_fully_replicated
 
 
+@pytest.mark.slow
 def test_a_state_is_made_in_parts_with_the_same_numbers():
     mesh = train.make_mesh(2, fsdp=2)
     whole, split = init(), init(mesh)
@@ -237,6 +238,7 @@ def test_several_steps_in_one_program(num_devices):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_gathered_arrays_are_whole():
     mesh = train.make_mesh(2, fsdp=2)
     state = init(mesh)

@@ -311,3 +311,7 @@ def _main() -> None:
         _cli.command("experiments.sample", command.run),
         _cli.command("experiments.samplers", command.run),
     )
+
+
+if __name__ == "__main__":
+    main()

@@ -8,9 +8,8 @@ are compiled first, then take turns; the ratio is of the best of the rounds. Com
 times are of one cold compilation each.
 
 The second comparison draws the samples in several batches. Its third row closes over
-the weights, so that they are constants of the compiled program: XLA then could fold
-and lay them out anew, which costs compile time and gains nothing with the layers of
-`softsde.nn`. So `sample` keeps them as arguments, and one program serves all weights.
+the weights, so that they are constants of the compiled program. `sample` keeps them as
+arguments: one program then serves all weights, and none of them can be stale.
 """
 
 import argparse

@@ -19,7 +19,7 @@ MANY = (
 )
 
 
-def serve(runs: Mapping[str, Callable[[], None]]) -> None:
+def serve_times(runs: Mapping[str, Callable[[], None]]) -> None:
     """Times each of the runs once for each line of input."""
     for _ in sys.stdin:
         seconds = {}

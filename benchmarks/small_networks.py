@@ -19,13 +19,12 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-import _settings
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from _settings import CORES, MANY, ONE, measure
+from _settings import CORES, MANY, ONE, measure, serve_times
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import softsde as ss
@@ -301,7 +300,7 @@ def serve(batch: int) -> None:
         if name not in SMALL:
             run = make_runs(make(jax.random.key(0)), batch)["step"]
             runs[f"{name}|ours|step"] = run
-    _settings.serve(runs)
+    serve_times(runs)
 
 
 def describe(network) -> tuple[float, float]:

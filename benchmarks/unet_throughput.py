@@ -13,13 +13,12 @@ alike.
 import argparse
 from collections.abc import Callable
 
-import _settings
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from _settings import CORES, MANY, ONE, measure
+from _settings import CORES, MANY, ONE, measure, serve_times
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from softsde.nn import UNet
@@ -87,7 +86,7 @@ def describe(config: dict) -> tuple[float, float]:
 
 def serve(batch: int) -> None:
     """Time one step of every configuration for each line of input."""
-    _settings.serve({name: make_step(c, batch) for name, c in CONFIGS.items()})
+    serve_times({name: make_step(c, batch) for name, c in CONFIGS.items()})
 
 
 def main() -> None:

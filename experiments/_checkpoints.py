@@ -7,7 +7,7 @@ import jax
 
 import softsde as ss
 
-from . import _build, _run, train
+from . import _build, _run
 from ._errors import FolderError
 
 
@@ -40,7 +40,7 @@ class KeptModels:
 
     def _open(self) -> ss.train.Checkpointer:
         return ss.train.Checkpointer(
-            self._folder, config=train.of_checkpoints(self._config), read_only=True
+            self._folder, config=self._config.of_checkpoints(), read_only=True
         )
 
     @functools.cached_property

@@ -145,13 +145,18 @@ class Config:
             if spec != DEFAULT:
                 content[name] = completed(spec, (kind,), f"--{name}").to_json()
         del content["sampling"]
-        content["training"] = {
-            name: content["training"][name] for name in ("batch_size", "seed")
-        }
+        content["training"] = self.of_checkpoints()
         content["optimiser"] = {
             name: content["optimiser"][name] for name in ("clip", "ema_decay")
         }
         return content
+
+    def of_checkpoints(self) -> dict[str, Any]:
+        """The part that checkpoints are compared by: it decides the order of the data.
+
+        The rest of the config is compared with config.json.
+        """
+        return {"batch_size": self.training.batch_size, "seed": self.training.seed}
 
     def save(self, path: Path) -> None:
         """Writes the config as JSON, whole or not at all."""

@@ -1,5 +1,6 @@
 """The options of an evaluation, and everything that it measures."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ import tyro
 
 import softsde as ss
 
-from . import _build, _cli, classifier as _classifier
+from . import _build, _cli, _run, classifier as _classifier
 from ._config import DataConfig
 from ._errors import FolderError
 from ._solvers import SolverConfig
@@ -237,13 +238,72 @@ def skill(model: ss.Model, images: np.ndarray, training: np.ndarray) -> list[flo
     return [float(mean(t)) for t in SKILL_TIMES]
 
 
-def held_out(
-    data: DataConfig, num: int, training: ss.data.AbstractSource | None = None
-):
+def held_out(data: DataConfig, num: int, training: ss.data.AbstractSource):
     """Images of the test split, or training images for data without one."""
     try:
         source, name = _build.make_source(data, "test"), "test images"
     except FolderError:
-        source = _build.make_source(data) if training is None else training
-        name = "training images"
+        source, name = training, "training images"
     return ss.data.to_array(source, limit=num), name
+
+
+class Subject:
+    """A model, and all that its samples are compared with: opened once for all seeds.
+
+    Mistakes in the command show when it is made, before anything is drawn.
+    """
+
+    def __init__(self, command: Evaluate):
+        self._command = command
+        self.model = _run.open_model(command.run)
+        self._data = _run.data_of(self.model)
+        self.space = open_space(command.classifier, self._data)
+        self._source = _build.make_source(self._data)
+        self.sampler = command.sampler.completed(_run.sampler_of(command.run))
+        self.folder = command.folder or _run.output_folder(command.run) / "evaluation"
+
+    @functools.cached_property
+    def held_out(self) -> tuple[np.ndarray, str]:
+        """Held-out images, and what they are called."""
+        return held_out(self._data, self._command.num, self._source)
+
+    @functools.cached_property
+    def reference(self) -> Reference:
+        """The training images, and their statistics."""
+        with _cli.stage("Reading the training images"):
+            return open_reference(self._source, self._command.reference, self.space)
+
+    @functools.cached_property
+    def number(self) -> int:
+        """As many samples as held-out images: distances depend on the number."""
+        real, name = self.held_out
+        number = min(self._command.num, len(real))
+        if number < self._command.num:
+            _cli.say(f"There are {len(real)} {name}: as many samples are drawn.")
+        return number
+
+    @functools.cached_property
+    def fixed(self) -> dict[str, Any]:
+        """The part of a report that is the same for all samples of the model."""
+        real, name = self.held_out
+        with _cli.stage(f"Measuring {len(real):,} {name} and the denoiser"):
+            fair, _ = measure_images(real, None, self.reference, self.space, None)
+            fitted_on = self.reference.images[: _build.FITTED_ON]
+            losses = skill(self.model, real, fitted_on)
+        copied = None
+        if name == "test images":
+            with _cli.stage("Comparing the denoiser with copies"):
+                copied = memorisation(self.model, real, self.reference.images)
+        return {
+            "relative_loss": {
+                "times": np.round(SKILL_TIMES, 2).tolist(),
+                "loss": losses,
+            },
+            "memorisation": copied,
+            "held_out_name": name,
+            "held_out": fair,
+        }
+
+    def file(self, ending: str) -> Path:
+        """The file of a result: one for each sampler and number of samples."""
+        return self.folder / f"{self.sampler.label}_{self.number}_{ending}"

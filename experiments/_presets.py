@@ -36,11 +36,6 @@ _SMALL_OPTIMISER = OptimiserConfig(
     learning_rate=2e-3, schedule="cosine", warmup_steps=100, ema_decay=0.995
 )
 
-#: A network and an optimiser for an accelerator.
-_LARGE_NETWORK = {"base_channels": 128, "blocks_per_level": 4, "dropout": 0.1}
-_LARGE_OPTIMISER = OptimiserConfig(warmup_steps=5000)
-_LARGE_TRAINING = TrainingConfig(steps=1_000_000, sample_every=10_000)
-
 
 def _blur(max_blur: float | None, **options: Any) -> Spec:
     """Blur and noise, at even steps of optimal transport on the data."""
@@ -56,6 +51,44 @@ class Preset:
     config: Config
 
 
+#: The images of the papers.
+_PHOTOGRAPHS = DataConfig("cifar10", flip=True)
+_FACES = DataConfig("data/celeba", ImagesConfig(size=64), flip=True)
+
+
+def _on_cpu(
+    source: str, max_blur: float | None = 18.0, network: Spec = _CPU_NETWORK
+) -> Config:
+    """Hours on a CPU."""
+    return Config(
+        data=DataConfig(source),
+        process=_blur(max_blur),
+        network=network,
+        optimiser=_CPU_OPTIMISER,
+        training=_CPU_TRAINING,
+    )
+
+
+def _on_accelerator(
+    data: DataConfig, max_blur: float, half_size: int, levels: int, attention: int
+) -> Config:
+    """A large UNet, for an accelerator."""
+    network = {
+        "base_channels": 128,
+        "blocks_per_level": 4,
+        "dropout": 0.1,
+        "channel_multipliers": (1, *(2,) * (levels - 1)),
+        "attention_levels": (attention,),
+    }
+    return Config(
+        data=data,
+        process=_blur(max_blur, half_size=half_size),
+        network=Spec("UNet", network),
+        optimiser=OptimiserConfig(warmup_steps=5000),
+        training=TrainingConfig(steps=1_000_000, sample_every=10_000),
+    )
+
+
 PRESETS: dict[str, Preset] = {
     "digits_blur": Preset(
         "8x8 digits of scikit-learn: offline, minutes on a CPU.",
@@ -68,68 +101,20 @@ PRESETS: dict[str, Preset] = {
         ),
     ),
     "fashion_mnist_blur": Preset(
-        "28x28 garments: hours on a CPU.",
-        Config(
-            data=DataConfig("fashion_mnist"),
-            process=_blur(18.0),
-            network=_CPU_NETWORK,
-            optimiser=_CPU_OPTIMISER,
-            training=_CPU_TRAINING,
-        ),
+        "28x28 garments: hours on a CPU.", _on_cpu("fashion_mnist")
     ),
-    "mnist_blur": Preset(
-        "28x28 handwritten digits: hours on a CPU.",
-        Config(
-            data=DataConfig("mnist"),
-            process=_blur(18.0),
-            network=_CPU_NETWORK,
-            optimiser=_CPU_OPTIMISER,
-            training=_CPU_TRAINING,
-        ),
-    ),
+    "mnist_blur": Preset("28x28 handwritten digits: hours on a CPU.", _on_cpu("mnist")),
     "images": Preset(
         "your own images: --data.source FOLDER, or a .npy or .npz file.",
-        Config(
-            data=DataConfig(""),
-            process=_blur(None),
-            network=DEFAULT,
-            optimiser=_CPU_OPTIMISER,
-            training=_CPU_TRAINING,
-        ),
+        _on_cpu("", None, DEFAULT),
     ),
     "cifar10_blur": Preset(
         "32x32 colour photographs, a UNet of ours: for an accelerator.",
-        Config(
-            data=DataConfig("cifar10", flip=True),
-            process=_blur(18.0, half_size=32),
-            network=Spec(
-                "UNet",
-                {
-                    **_LARGE_NETWORK,
-                    "channel_multipliers": (1, 2, 2),
-                    "attention_levels": (1,),
-                },
-            ),
-            optimiser=_LARGE_OPTIMISER,
-            training=_LARGE_TRAINING,
-        ),
+        _on_accelerator(_PHOTOGRAPHS, 18.0, 32, levels=3, attention=1),
     ),
     "celeba_blur": Preset(
         "64x64 faces in a folder, a UNet of ours: for an accelerator.",
-        Config(
-            data=DataConfig("data/celeba", ImagesConfig(size=64), flip=True),
-            process=_blur(23.0, half_size=80),
-            network=Spec(
-                "UNet",
-                {
-                    **_LARGE_NETWORK,
-                    "channel_multipliers": (1, 2, 2, 2),
-                    "attention_levels": (2,),
-                },
-            ),
-            optimiser=_LARGE_OPTIMISER,
-            training=_LARGE_TRAINING,
-        ),
+        _on_accelerator(_FACES, 23.0, 80, levels=4, attention=2),
     ),
 }
 
@@ -171,8 +156,8 @@ def _paper(
     )
 
 
-#: What each ablation changes.
-_ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+#: The ablations of the paper: a summary, and the options that change.
+ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "noise_0.05": ("noise up to 0.05", {"sigma_max": 0.05}),
     "noise_0.025": ("noise up to 0.025", {"sigma_max": 0.025}),
     "together": (
@@ -199,19 +184,16 @@ _ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def _paper_presets() -> dict[str, Preset]:
     """Both data sets of the paper, and the ablations of each."""
-    cifar = (DataConfig("cifar10", flip=True), 18.0, 32, 1_000_000)
-    faces = DataConfig("data/celeba", ImagesConfig(size=64), flip=True)
-    celeba = (faces, 23.0, 80, 2_000_000)
     found = {}
     for name, data, settings in (
-        ("paper_cifar10", "CIFAR-10", cifar),
-        ("paper_celeba64", "faces", celeba),
+        ("paper_cifar10", "CIFAR-10", (_PHOTOGRAPHS, 18.0, 32, 1_000_000)),
+        ("paper_celeba64", "faces", (_FACES, 23.0, 80, 2_000_000)),
     ):
         found[name] = Preset(
             f"{data}, the settings of Soft Diffusion: for accelerators.",
             _paper(*settings),
         )
-        for change, (words, options) in _ABLATIONS.items():
+        for change, (words, options) in ABLATIONS.items():
             found[f"{name}_{change}"] = Preset(
                 f"an ablation: {words}.", _paper(*settings, **options)
             )

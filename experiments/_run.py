@@ -122,13 +122,13 @@ def has_trained(folder: Path) -> bool:
     )
 
 
-def is_finished(folder: Path, steps: int) -> bool:
-    """Whether the model of a run has been trained for so many steps."""
+def steps_of(folder: Path) -> int | None:
+    """The steps that the model of a run was trained for; `None` if nothing says it."""
     try:
-        done = json.loads((folder / "model.json").read_text())["card"]["steps"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return isinstance(done, int) and done >= steps
+        steps = ss.models.read_card(folder).get("steps")
+    except (OSError, ValueError):
+        return None
+    return steps if isinstance(steps, int) else None
 
 
 def _has_checkpoints(folder: Path) -> bool:

@@ -11,16 +11,14 @@ import numpy as np
 import softsde as ss
 from softsde._files import write_json
 
-from . import _build, _cli, _run
+from . import _cli, _run
 from ._checkpoints import KeptModels
 from ._errors import CommandError, FolderError
 from ._evaluation import (
     Evaluate,
     Reference,
     Space,
-    held_out,
-    open_reference,
-    open_space,
+    Subject,
 )
 from ._solvers import make_solver
 
@@ -54,8 +52,8 @@ def sweep(command: Evaluate) -> tuple[Path, dict[str, Any]]:
     """
     assert command.nfe is not None
     evaluations = parse_evaluations(command.nfe)
-    model = _run.open_model(command.run)
-    sampler = command.sampler.completed(_run.sampler_of(command.run))
+    subject = Subject(command)
+    model, sampler = subject.model, subject.sampler
     per_step = make_solver(sampler.solver or "multistep").evaluations_per_step
     wrong = [number for number in evaluations if number % per_step]
     if wrong:
@@ -71,7 +69,7 @@ def sweep(command: Evaluate) -> tuple[Path, dict[str, Any]]:
     }
     folder, report = _measure_rows(
         command,
-        model,
+        subject,
         draws,
         SWEEP,
         {
@@ -97,14 +95,14 @@ def compare_checkpoints(command: Evaluate) -> tuple[Path, dict[str, Any]]:
     if command.nfe is not None:
         raise CommandError("`--checkpoints` and `--nfe` do not go together. Give one.")
     kept = KeptModels(command.run)
-    model = _run.open_model(command.run)
-    sampler = command.sampler.completed(_run.sampler_of(command.run))
+    subject = Subject(command)
+    sampler = subject.sampler
     draws = {
         step: _Draw(lambda step=step: kept.model(step), sampler.options())
         for step in kept.steps
     }
     folder, report = _measure_rows(
-        command, model, draws, CHECKPOINTS, {"sampler": asdict(sampler)}, "steps"
+        command, subject, draws, CHECKPOINTS, {"sampler": asdict(sampler)}, "steps"
     )
     means = {
         step: float(np.mean([row[command.best_by] for row in rows.values()]))
@@ -123,7 +121,7 @@ def compare_checkpoints(command: Evaluate) -> tuple[Path, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class _Draw:
-    """How one point of a comparison is sampled; its model is read when it is due."""
+    """Samples one point of a comparison; its model is read when it is due."""
 
     model: Callable[[], ss.Model]
     options: dict[str, Any]
@@ -131,7 +129,7 @@ class _Draw:
 
 def _measure_rows(
     command: Evaluate,
-    model: ss.Model,
+    subject: Subject,
     draws: Mapping[int, _Draw],
     file: str,
     setting: dict[str, Any],
@@ -141,13 +139,9 @@ def _measure_rows(
     seeds = 3 if command.seeds is None else command.seeds
     if seeds < 2:
         raise CommandError(f"`--seeds` is {seeds}; error bars need at least 2.")
-    data = _run.data_of(model)
-    space = open_space(command.classifier, data)
-    source = _build.make_source(data)
-    folder = command.folder or _run.output_folder(command.run) / "evaluation"
+    space, folder, reference = subject.space, subject.folder, subject.reference
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / file
-    reference = open_reference(source, command.reference, space)
     setting = {
         "num": command.num,
         "reference": reference.statistics.key,
@@ -164,7 +158,7 @@ def _measure_rows(
             )
     rows = report["rows"]
     if "held_out" not in report:
-        real, report["held_out_name"] = held_out(data, command.num, source)
+        real, report["held_out_name"] = subject.held_out
         report["held_out"] = _swept(real, reference, space)
         write_json(path, report)
     for number, draw in draws.items():
@@ -174,7 +168,7 @@ def _measure_rows(
             for seed in range(command.seed, command.seed + seeds)
             if str(seed) not in row
         ]
-        drawn_from = draw.model() if missing else model
+        drawn_from = draw.model() if missing else subject.model
         for seed in missing:
             with _cli.stage(f"{number} {unit}, seed {seed}"):
                 images = drawn_from.sample(command.num, seed=seed, **draw.options)

@@ -29,18 +29,9 @@ import numpy as np
 import softsde as ss
 from softsde._files import write_json
 
-from . import _build, _cli, _run
+from . import _cli, _run
 from ._errors import CommandError
-from ._evaluation import (
-    SKILL_TIMES,
-    Evaluate,
-    held_out,
-    measure_images,
-    memorisation,
-    open_reference,
-    open_space,
-    skill,
-)
+from ._evaluation import SKILL_TIMES, Evaluate, Subject, measure_images
 from ._sweeps import (
     BEST,
     CHECKPOINTS,
@@ -116,64 +107,47 @@ def _cell(numbers: dict[str, Any], name: str) -> str:
     return f"{numbers[name]:.4g}{ends}"
 
 
-def evaluate(command: Evaluate) -> tuple[list[Path], dict[str, Any]]:
-    """Draws, measures, and returns the paths written and the report."""
+def _check_numbers(command: Evaluate) -> None:
     for option, value in (("num", command.num), ("reference", command.reference)):
         if value < 10:
             raise CommandError(f"`--{option}` is {value}; expected at least 10.")
-    began = time.monotonic()
-    model = _run.open_model(command.run)
-    # Mistakes show here, before the samples are drawn.
-    data = _run.data_of(model)
-    space = open_space(command.classifier, data)
-    source = _build.make_source(data)
-    real, real_name = held_out(data, command.num, source)
-    folder = command.folder or _run.output_folder(command.run) / "evaluation"
-    folder.mkdir(parents=True, exist_ok=True)
 
-    sampler = command.sampler.completed(_run.sampler_of(command.run))
-    # As many samples as real images: distances depend on the number.
-    number = min(command.num, len(real))
-    if number < command.num:
-        _cli.say(f"There are {len(real)} {real_name}: as many samples are drawn.")
-    with _cli.stage(f"Drawing {number:,} samples, {sampler.label}"):
-        images = model.sample(number, seed=command.seed, **sampler.options())
+
+def evaluate(
+    command: Evaluate, subject: Subject | None = None
+) -> tuple[list[Path], dict[str, Any]]:
+    """Draws, measures, and returns the paths written and the report."""
+    _check_numbers(command)
+    began = time.monotonic()
+    subject = Subject(command) if subject is None else subject
+    model, sampler, folder = subject.model, subject.sampler, subject.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    real, real_name = subject.held_out
+    with _cli.stage(f"Drawing {subject.number:,} samples, {sampler.label}"):
+        images = model.sample(subject.number, seed=command.seed, **sampler.options())
     # Real images lie in [0, 1]. A little noise outside should not make a difference.
     images = np.clip(images, 0, 1)
-    with _cli.stage("Reading the training images"):
-        reference = open_reference(source, command.reference, space)
+    reference, space = subject.reference, subject.space
     with _cli.stage("Measuring the samples"):
         samples, measured = measure_images(images, real, reference, space, command.seed)
-    with _cli.stage(f"Measuring {len(real):,} {real_name} and the denoiser"):
-        fair, _ = measure_images(real, None, reference, space, None)
-        losses = skill(model, real, reference.images[: _build.FITTED_ON])
-    copied = None
-    if real_name == "test images":
-        with _cli.stage("Comparing the denoiser with copies"):
-            copied = memorisation(model, real, reference.images)
     report = {
         "model": model.card,
         "sampler": asdict(sampler),
-        "num": number,
+        "num": subject.number,
         "seed": command.seed,
         "space": space.name,
         "reference": f"{len(reference.images)} training images",
         "reference_hash": reference.statistics.key,
         "samples": samples,
         "measurements": [one.as_json() for one in measured.values()],
-        "relative_loss": {
-            "times": np.round(SKILL_TIMES, 2).tolist(),
-            "loss": losses,
-        },
-        "memorisation": copied,
-        "held_out_name": real_name,
-        "held_out": fair,
+        **subject.fixed,
         "commit": _run.commit(),
         "seconds": round(time.monotonic() - began, 1),
     }
-    # One result a sampler.
-    stem = f"{sampler.label}_{number}_seed{command.seed}"
-    write_json(folder / f"{stem}.json", report)
+    copied = report["memorisation"]
+    path = subject.file(f"seed{command.seed}.json")
+    write_json(path, report)
+    stem = path.stem
 
     ss.plotting.plot_curves(
         SKILL_TIMES,
@@ -233,11 +207,13 @@ def over_seeds(command: Evaluate) -> tuple[list[Path], dict[str, Any]]:
     assert command.seeds is not None
     if command.seeds < 2:
         raise CommandError(f"`--seeds` is {command.seeds}; error bars need at least 2.")
+    _check_numbers(command)
     seeds = list(range(command.seed, command.seed + command.seeds))
+    subject = Subject(command)
     paths, reports = [], []
     for seed in seeds:
         one = replace(command, seed=seed, seeds=None)
-        written, report = _evaluated(one) or evaluate(one)
+        written, report = _evaluated(subject, seed) or evaluate(one, subject)
         paths += [path for path in written if path not in paths]
         reports.append(report)
     samples = dict(reports[0]["samples"])
@@ -251,33 +227,22 @@ def over_seeds(command: Evaluate) -> tuple[list[Path], dict[str, Any]]:
     samples |= {"intervals": {}, "standard_errors": errors}
     report = reports[0] | {"seeds": seeds, "samples": samples}
     del report["seed"], report["measurements"]
-    first = paths[0]
-    path = first.with_name(
-        first.stem.removesuffix(f"_seed{seeds[0]}")
-        + f"_seeds{seeds[0]}to{seeds[-1]}.json"
-    )
+    path = subject.file(f"seeds{seeds[0]}to{seeds[-1]}.json")
     write_json(path, report)
     return [path, *paths], report
 
 
-def _evaluated(command: Evaluate) -> tuple[list[Path], dict[str, Any]] | None:
-    """The evaluation of the same model by the same command, if it was made before."""
-    model = _run.open_model(command.run)
-    sampler = command.sampler.completed(_run.sampler_of(command.run))
-    folder = command.folder or _run.output_folder(command.run) / "evaluation"
-    data = _run.data_of(model)
-    number = min(command.num, len(held_out(data, command.num)[0]))
-    path = folder / f"{sampler.label}_{number}_seed{command.seed}.json"
+def _evaluated(subject: Subject, seed: int) -> tuple[list[Path], dict[str, Any]] | None:
+    """The evaluation of the same model with the same options, if it was made before."""
+    path = subject.file(f"seed{seed}.json")
     try:
         report = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
-    space = open_space(command.classifier, data)
-    reference = open_reference(_build.make_source(data), command.reference, space)
     expected = {
-        "model": json.loads(json.dumps(model.card)),
-        "sampler": asdict(sampler),
-        "reference_hash": reference.statistics.key,
+        "model": json.loads(json.dumps(subject.model.card)),
+        "sampler": asdict(subject.sampler),
+        "reference_hash": subject.reference.statistics.key,
     }
     if any(report.get(name) != value for name, value in expected.items()):
         return None

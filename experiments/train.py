@@ -118,7 +118,8 @@ def train(
             # Several hosts make their state together, after this block.
             state = new_state() if alone else None
             # Of a run that is finished, nothing comes later.
-            if not (resumed and _run.is_finished(folder, config.training.steps)):
+            done = (_run.steps_of(folder) or 0) if resumed else 0
+            if done < config.training.steps:
                 with _stage("Trying what comes later: picture, model, checkpoint"):
                     session.rehearse(denoiser, state)
             if not resumed:
@@ -145,7 +146,7 @@ def train(
             ),
             num_steps=config.training.steps,
             folder=folder,
-            config=of_checkpoints(config),
+            config=config.of_checkpoints(),
             # A checkpoint before each model: no model is without one.
             checkpoint_every=config.training.sample_every,
             checkpoint_seconds=config.training.checkpoint_seconds,
@@ -211,12 +212,6 @@ def _try_loss(
             f"`--loss {config.loss}` does not suit `--process {config.process.name}`: "
             f"{error}"
         ) from error
-
-
-def of_checkpoints(config: Config) -> dict[str, Any]:
-    """Identifies the checkpoints of a run. The rest is compared with config.json."""
-    training = config.training
-    return {"batch_size": training.batch_size, "seed": training.seed}
 
 
 def _check_numbers(config: Config, scale: ScaleConfig) -> None:
@@ -380,13 +375,13 @@ def _from_weights(
     It is saved as a checkpoint, so that the run goes on from there. The optimiser
     starts anew.
     """
-    steps = _run.open_model(str(folder)).card.get("steps")
-    if not isinstance(steps, int):
+    steps = _run.steps_of(folder)
+    if steps is None:
         raise FolderError(f"The card of the model in {folder} names no `steps`.")
     count = jnp.asarray(steps, state.step.dtype)
     state = ss.train.shard_state(dataclasses.replace(state, step=count), mesh)
     with ss.train.Checkpointer(
-        folder / "checkpoints", config=of_checkpoints(config)
+        folder / "checkpoints", config=config.of_checkpoints()
     ) as checkpoints:
         iterator: Any = iter(loader)
         checkpoints.save(state, iterator, steps)

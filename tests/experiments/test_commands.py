@@ -18,6 +18,7 @@ import softsde as ss
 from experiments import (
     _build,
     _cli,
+    _evaluation,
     _images,
     _run,
     classifier,
@@ -96,7 +97,7 @@ def test_a_run_folder_is_a_model_of_what_was_trained(run):
         ss.Denoiser(first, model.process), optimiser, key=jax.random.key(0)
     )
     with ss.train.Checkpointer(
-        run / "checkpoints", config=train.of_checkpoints(config), read_only=True
+        run / "checkpoints", config=config.of_checkpoints(), read_only=True
     ) as checkpoints:
         state, step = checkpoints.restore(like)
     assert step == 6
@@ -433,7 +434,7 @@ def test_skill_is_the_loss_in_units_of_affine_regression(run):
     model = ss.load(run)
     identity = ss.Model(ss.FunctionDenoiser(lambda t, x: x, model.process), model.prior)
     images = ss.data.to_array(ss.data.load("digits"))
-    first = evaluate.skill(identity, images, images)[0]
+    first = _evaluation.skill(identity, images, images)[0]
     weight = ss.losses.RelativeWeight.fit(model.process, images)
     variance = float(model.process.sigma(0.0)) ** 2
     expected = variance * float(weight(model.process, np.float32(0.0)))
@@ -446,7 +447,7 @@ def test_evaluate_without_a_classifier_compares_pixels_and_says_so(
     run, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    assert evaluate.open_space(None, DataConfig("digits")).name == "pixels"
+    assert _evaluation.open_space(None, DataConfig("digits")).name == "pixels"
     assert "experiments.classifier digits" in capsys.readouterr().err
     with pytest.raises(FolderError, match="nowhere does not exist"):
         evaluate.evaluate(evaluate.Evaluate(str(run), num=10, classifier="nowhere"))

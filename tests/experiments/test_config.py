@@ -13,7 +13,7 @@ import softsde as ss
 from experiments import _build
 from experiments._config import Config, DataConfig, to_dict
 from experiments._errors import FolderError
-from experiments._presets import _ABLATIONS, PRESETS
+from experiments._presets import ABLATIONS, PRESETS
 from experiments._spec import Spec
 
 SHAPES = {
@@ -163,12 +163,12 @@ def test_the_papers_settings_are_appendices_d_and_g(name):
 @pytest.mark.parametrize("base", ["paper_cifar10", "paper_celeba64"])
 def test_each_ablation_changes_what_its_name_says(base):
     plain = PRESETS[base].config
-    configs = {change: PRESETS[f"{base}_{change}"].config for change in _ABLATIONS}
+    configs = {change: PRESETS[f"{base}_{change}"].config for change in ABLATIONS}
     for change, config in configs.items():
         assert config.optimiser == plain.optimiser, change
         assert config.network == plain.network, change
         assert (config.process != plain.process) != (config.loss != plain.loss), change
-    process = {change: _parts(f"{base}_{change}").process() for change in _ABLATIONS}
+    process = {change: _parts(f"{base}_{change}").process() for change in ABLATIONS}
     noise = {change: process[change].sigma for change in process}
     assert float(noise["noise_0.05"](1.0)) == pytest.approx(0.05, rel=1e-5)
     assert float(noise["noise_0.025"](1.0)) == pytest.approx(0.025, rel=1e-5)

@@ -9,7 +9,7 @@ import pytest
 from tiny_run import tiny
 
 import softsde as ss
-from experiments import _sweeps, evaluate, train
+from experiments import _evaluation, _sweeps, evaluate, train
 from experiments._checkpoints import KeptModels
 from experiments._config import DataConfig
 from experiments._scale import ScaleConfig
@@ -70,11 +70,11 @@ def test_what_a_sweep_refuses(run, tmp_path):
 
 def test_all_numbers_name_their_features(run, tmp_path):
     images = ss.data.to_array(ss.data.load("digits"), limit=600)
-    space = evaluate.open_space("pixels", DataConfig("digits"))
+    space = _evaluation.open_space("pixels", DataConfig("digits"))
     source = ss.data.load("digits")
-    reference = evaluate.open_reference(source, 10**6, space)
+    reference = _evaluation.open_reference(source, 10**6, space)
     copies, fresh = images[::2], images[1::2]
-    numbers, measured = evaluate.measure_images(copies, fresh, reference, space, 3)
+    numbers, measured = _evaluation.measure_images(copies, fresh, reference, space, 3)
     # These images are themselves training images: the search for copies sees it.
     assert numbers["authentic_percent"] == 0
     assert numbers["nearest_training_image"] == 0
@@ -142,7 +142,7 @@ def test_memorisation_finds_a_copier_and_no_other(run):
     def found(trained_on):
         oracle = ss.oracles.EmpiricalOracle(trained_on).denoiser(model.process)
         copier = ss.Model(oracle, model.prior)
-        curve = evaluate.memorisation(copier, held_out, training)
+        curve = _evaluation.memorisation(copier, held_out, training)
         assert curve is not None and curve["num"] == 100
         return curve
 
@@ -151,7 +151,7 @@ def test_memorisation_finds_a_copier_and_no_other(run):
     np.testing.assert_allclose(found(training)["copied"], 1, atol=1e-3)
     assert found(images[200:])["p_value"] > 0.05
     assert found(held_out)["p_value"] == 1
-    assert evaluate.memorisation(model, held_out[:1], training) is None
+    assert _evaluation.memorisation(model, held_out[:1], training) is None
 
 
 @pytest.mark.slow
@@ -161,7 +161,7 @@ def test_the_best_of_the_checkpoints_is_kept(tmp_path, monkeypatch):
     train.train(tiny(), folder, ScaleConfig(keep_every=2))
     averages = {}
     with ss.train.Checkpointer(
-        folder / "checkpoints", config=train.of_checkpoints(tiny()), read_only=True
+        folder / "checkpoints", config=tiny().of_checkpoints(), read_only=True
     ) as checkpoints:
         steps = checkpoints.all_steps()
     assert len(steps) >= 2

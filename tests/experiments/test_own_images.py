@@ -8,7 +8,7 @@ from PIL import Image
 from tiny_run import tiny
 
 import softsde as ss
-from experiments import _build, _images, _run, classifier, evaluate, train
+from experiments import _build, _evaluation, _images, _run, classifier, evaluate, train
 from experiments._config import DataConfig
 from experiments._errors import FolderError
 from experiments._images import ImagesConfig
@@ -99,7 +99,7 @@ def test_a_classifier_of_own_images_is_found_by_evaluate(folder, capsys):
     where, card = classifier.train(command)
     assert card["test_accuracy"] > 0.9
     assert classifier.find(folder) == str(where)
-    assert "mine" in evaluate.open_space(None, DataConfig(folder)).name
+    assert "mine" in _evaluation.open_space(None, DataConfig(folder)).name
 
 
 def test_the_preset_reads_options_of_images(monkeypatch):

@@ -7,39 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from _cases import Square, mixture, shear
 
 import softsde as ss
-
-
-class Square(ss.schedules.AbstractSchedule):
-    """`t ** 2`."""
-
-    def __call__(self, t):
-        return jnp.asarray(t) ** 2
-
-    def inverse(self, value):
-        return jnp.sqrt(jnp.asarray(value))
-
-
-class Shear(ss.corruptions.AbstractCorruption):
-    """`expm(-theta L)` with `L = [[1, 3], [0, 1/2]]`, which is not normal."""
-
-    def apply(self, theta, x):
-        fast, slow = jnp.exp(-theta), jnp.exp(-theta / 2)
-        return jnp.stack([fast * x[0] + 6 * (fast - slow) * x[1], slow * x[1]])
-
-
-def shear():
-    return ss.Process(Shear(), Square(), ss.schedules.Geometric(0.2, 1.0))
-
-
-def mixture(dim):
-    rng = np.random.default_rng(7)
-    means = rng.normal(size=(2, dim))
-    roots = 0.7 * rng.normal(size=(2, dim, dim))
-    covariances = roots @ roots.transpose(0, 2, 1) + 0.05 * np.eye(dim)
-    return ss.oracles.MixtureOracle([0.4, 0.6], means, covariances)
-
 
 LOGARITHM = np.array([[0.5, -2.0], [2.5, 0.7]])
 

@@ -154,10 +154,10 @@ def coverage(dim, num_a, num_b, shift, scale, repeats):
 @pytest.mark.parametrize("shift, scale", [(0, 1), (0.1, 1), (0.5, 1), (0.1, 1.2)])
 @pytest.mark.parametrize("dim, num_a, num_b", [(8, 150, 150), (32, 200, 120)])
 def test_intervals_cover(dim, num_a, num_b, shift, scale):
-    # 93 to 97.5 %, to two of the standard errors that 1500 draws leave. The lowest of
-    # these cases, a shift of 0.1 in 32 dimensions, has 93.4 % in 8000 draws.
-    found, error = coverage(dim, num_a, num_b, shift, scale, 1500), (0.06 / 1500) ** 0.5
-    assert 0.93 - 2 * error < found < 0.975 + 2 * error
+    # 1500 draws leave 0.6 % on a coverage. One case, with 93.4 %, is too near to the
+    # bound for them.
+    draws = 8000 if (dim, shift, scale) == (32, 0.1, 1) else 1500
+    assert 0.93 < coverage(dim, num_a, num_b, shift, scale, draws) < 0.975
 
 
 @pytest.mark.parametrize("shift, scale", [(0, 1), (0.2, 1)])

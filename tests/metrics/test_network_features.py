@@ -260,6 +260,8 @@ def test_photographs_are_recognised():
 
 
 @pytest.mark.slow
+# 64 patches of 1280 features: the page of the docs says how large the bias is.
+@pytest.mark.filterwarnings("ignore:`features_a` has", "ignore:`features_b` has")
 @pytest.mark.parametrize(
     "name", ["blur, pixels", "noise", "mask from outside, pixels", "JPEG quality"]
 )
@@ -271,7 +273,7 @@ def test_distance_rises_with_degradation(name):
     clean, other = rows(page.patches(0)), page.patches(1)
     degrade, strengths = page.DEGRADATIONS[name]
     sets = [other, *(degrade(other, strength) for strength in strengths)]
-    distances = [page.distance_in_span(rows(images), clean) for images in sets]
+    distances = [ss.metrics.frechet_distance(rows(one), clean) for one in sets]
     assert np.all(np.diff(distances) > 0), distances
 
 

@@ -1,4 +1,4 @@
-"""What guidance costs: guided sampling against unguided, the same network and steps.
+"""Times guided sampling against unguided, with the same network and steps.
 
     python benchmarks/guidance.py
 

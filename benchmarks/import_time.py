@@ -1,4 +1,4 @@
-"""How long `import softsde` takes beyond importing jax and diffrax.
+"""Times `import softsde` beyond the import of jax and diffrax.
 
     python benchmarks/import_time.py
 

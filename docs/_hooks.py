@@ -1,4 +1,4 @@
-"""What the build does beyond its plugins."""
+"""Hooks that the build runs beyond its plugins."""
 
 import re
 

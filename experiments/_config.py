@@ -67,7 +67,7 @@ class OptimiserConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How long to train, and what to write meanwhile."""
+    """The length of the training, and the files written meanwhile."""
 
     steps: int
     """Total steps, over all sessions of the run."""

@@ -49,7 +49,7 @@ class ImagesConfig:
 
 
 def is_own(source: str) -> bool:
-    """Whether images are a file or a folder, and no data set with a name."""
+    """Tells whether images are a file or a folder, and no data set with a name."""
     return source.lower().replace("-", "_") not in ss.data.names()
 
 

@@ -234,7 +234,7 @@ def in_options(message: str, option: str, names: Mapping[str, Any]) -> str:
 
 
 def _stands_for_itself(spec: Spec, target: Any, kinds: Sequence[str]) -> bool:
-    """Whether a function of the user's is the argument, and is not called for it."""
+    """Tells whether a function of the user's is itself the argument, and not called."""
     is_own = OWN.fullmatch(spec.name) is not None and inspect.isfunction(target)
     return is_own and not spec.options and not spec.members and "loss" in kinds
 
@@ -257,7 +257,7 @@ def _check_kind(made: Any, kinds: Sequence[str], what: str) -> None:
 
 
 def _check_corruption(made: Any, shape: tuple[int, ...], what: str) -> None:
-    """Whether a corruption of the user's keeps its promises on images of a shape."""
+    """Checks the promises of a corruption of the user's on images of a shape."""
     if not isinstance(made, ss.corruptions.AbstractCorruption):
         return
     try:
@@ -289,7 +289,7 @@ def _admits(annotation: Any, kind: Any) -> bool:
 
 
 def _is_real(annotation: Any) -> bool:
-    """Whether an annotation takes real numbers, and no whole ones by itself."""
+    """Tells whether an annotation takes real numbers, and no whole ones by itself."""
     if annotation in (Any, inspect.Parameter.empty):
         return False
     return _admits(annotation, float) and not _admits(annotation, int)

@@ -129,7 +129,7 @@ def _fields(target: Any, spec: Spec, option: str) -> list[Any]:
 
 
 def _fits(default: Any, kind: Any) -> bool:
-    """Whether tyro can show a default as a value of the type."""
+    """Tells whether tyro can show a default as a value of the type."""
     if default is inspect.Parameter.empty or default is None:
         return True
     if isinstance(default, Spec):

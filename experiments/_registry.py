@@ -73,7 +73,7 @@ def _is_final(value: Any, base: type) -> bool:
 
 
 def _makes(value: Any, kind: type) -> bool:
-    """Whether calling `value` gives a `kind`, by its class or its annotation."""
+    """Tells whether calling `value` gives a `kind`, by its class or its annotation."""
     if inspect.isclass(value):
         return value is kind and not value.__name__.startswith("Abstract")
     if not inspect.isfunction(value):
@@ -163,7 +163,7 @@ def find(name: str, kinds: Iterable[str], option: str) -> tuple[str, Target]:
 
 
 def knows(name: str, kinds: Iterable[str]) -> bool:
-    """Whether a bare word is a name of one of these kinds."""
+    """Tells whether a bare word is a name of one of these kinds."""
     if OWN.fullmatch(name):
         return True
     plain = _plain(name.removesuffix(".fit"))

@@ -112,7 +112,7 @@ TRIAL = ".trial"
 
 
 def has_trained(folder: Path) -> bool:
-    """Whether a folder has traces of training."""
+    """Tells whether a folder has traces of training."""
     curve = folder / "metrics.jsonl"
     return (
         (folder / "model.json").exists()
@@ -136,7 +136,7 @@ def _has_checkpoints(folder: Path) -> bool:
 
 
 def has_lost(folder: Path) -> bool:
-    """Whether a run has been trained, and its checkpoints are gone.
+    """Tells whether a run has been trained, and its checkpoints are gone.
 
     A run that was killed before its first checkpoint has lost nothing: it has no model
     either, since a checkpoint is written before each.
@@ -171,7 +171,7 @@ def read_config(folder: Path) -> Config:
 
 
 def check(folder: Path, config: Config, *, from_weights: bool = False) -> bool:
-    """Whether the folder holds a run to go on with, of the same config.
+    """Tells whether the folder holds a run to go on with, of the same config.
 
     **Raises:** `FolderError` for a run of another config, or one whose checkpoints are
     gone, unless it is to go on from its weights.
@@ -268,7 +268,7 @@ def plain(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def is_shipped(run: str) -> bool:
-    """Whether `run` is the name of a model that comes with the package."""
+    """Tells whether `run` is the name of a model that comes with the package."""
     return run in ss.models.names()
 
 
@@ -358,7 +358,7 @@ def layout(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def count_parameters(network: Any) -> int:
-    """How many numbers are trained."""
+    """Counts the numbers that are trained."""
     leaves = jax.tree.leaves(eqx.filter(network, eqx.is_inexact_array))
     return sum(leaf.size for leaf in leaves)
 

@@ -31,7 +31,7 @@ def _follows_clock(solver: str) -> bool:
 
 @dataclass(frozen=True)
 class SolverConfig:
-    """How samples are drawn. Options that are left out are chosen by the experiment, or
+    """Options of the sampler. Those that are left out are chosen by the experiment, or
     else by the library."""
 
     steps: int | None = None

@@ -39,7 +39,7 @@ class Train:
     folder: Path | None = None
     """Folder to write to; by default runs/classifier_DATA."""
     epochs: float = 8.0
-    """How often each image is seen."""
+    """Number of times that each image is seen."""
     batch_size: int = 128
     """Images a step."""
     learning_rate: float = 2e-3

@@ -179,7 +179,7 @@ def _check(command: Schedule) -> None:
 
 
 def _provenance(command, corruption, source, images, found) -> dict[str, Any]:
-    """How the schedule was made. It names no path but what was typed."""
+    """Describes how the schedule was made. It names no path but those typed."""
     return {
         "data": command.data,
         "split": "train",

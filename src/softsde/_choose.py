@@ -1,4 +1,4 @@
-"""Which samples to look at, where a few thousand do for all."""
+"""Chooses samples to look at, where a few thousand do for all."""
 
 import numpy as np
 from jaxtyping import Array, Float

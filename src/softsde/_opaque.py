@@ -29,6 +29,6 @@ def as_module(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def has_opaque(tree: PyTree) -> bool:
-    """Whether some callable in `tree` may read what changes."""
+    """Tells whether some callable in `tree` may read what changes."""
     leaves = jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, Opaque))
     return any(isinstance(leaf, Opaque) for leaf in leaves)

@@ -69,7 +69,7 @@ class Storage:
         self._is_truth: bool | None = None
 
     def is_truth(self) -> bool:
-        """Whether all bytes are 0 or 1."""
+        """Tells whether all bytes are 0 or 1."""
         if self._is_truth is None:
             numbers = self.numbers
             self._is_truth = numbers is None or _is_truth(numbers)

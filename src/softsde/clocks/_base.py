@@ -1,4 +1,4 @@
-r"""What a clock is: a relative rate of noise, integrated over one step at a time.
+r"""A clock is a relative rate of noise, integrated over one step at a time.
 
 A clock injects the variance $d\Lambda_t$ in the time $dt$. Relative to the noise that
 is there this is $d\mu = d\Lambda_t / \sigma_t^2$. $\Lambda$ spans many decades where
@@ -22,7 +22,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 
 
 class AbstractClock(eqx.Module):
-    r"""How much noise is injected between two times.
+    r"""Tells how much noise is injected between two times.
 
     A subclass writes `rate`, and `mu` and `variance` where it has them in closed form;
     otherwise they are quadratures over the step.

@@ -20,7 +20,7 @@ SYSTEM_FOLDER = Path("/usr/share/datasets")
 
 @dataclass(frozen=True)
 class NamedDataSet:
-    """Where a data set may lie below a root, and which files make a split of it."""
+    """The places of a data set below a root, and the files of its splits."""
 
     name: str
     folders: tuple[str, ...]

@@ -74,7 +74,7 @@ class PackedSource(AbstractInMemorySource):
 
 
 def is_packed(folder: Path) -> bool:
-    """Whether a folder holds packed images."""
+    """Tells whether a folder holds packed images."""
     return (folder / _ABOUT).is_file()
 
 

@@ -1,4 +1,4 @@
-"""What every source of images is: a random-access sequence of labelled images.
+"""A source of images is a random-access sequence of labelled images.
 
 A source answers `len(source)` and `source[i]`, which is all that grain asks of one,
 and knows the shape of its images and the names of its classes. Sources read and check;

@@ -1,4 +1,4 @@
-"""What may be done to an image between its source and its batch.
+"""Changes an image between its source and its batch.
 
 A transform maps `{"image", "label"}` to the same. Random ones get grain's generator,
 which is a function of the loader's seed and of the place in the stream, so that a

@@ -30,7 +30,7 @@ _TIMEOUT = 60.0
 
 @dataclass(frozen=True)
 class _Recipe:
-    """What to fetch for a data set, and from where.
+    """Names the files of a data set, and their addresses.
 
     A `.tar.gz` is unpacked into the files of the data set, by their base names.
     """

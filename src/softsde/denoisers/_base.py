@@ -1,4 +1,4 @@
-"""What a denoiser is: the posterior mean of one process."""
+"""A denoiser is the posterior mean of one process."""
 
 import abc
 

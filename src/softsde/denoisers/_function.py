@@ -104,7 +104,7 @@ def check_process(owner: str, process: object) -> None:
 
 
 def _takes_condition(fn: Callable[..., Sample]) -> bool:
-    """Whether the third positional argument is there for a condition."""
+    """Tells whether the third positional argument is there for a condition."""
     try:
         parameters = list(inspect.signature(fn).parameters.values())
     except ValueError:  # a builtin without a signature

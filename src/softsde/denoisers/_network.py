@@ -73,7 +73,7 @@ class Denoiser(AbstractDenoiser):
 
     @property
     def train_process(self) -> bool:
-        """Whether derivatives and optimisers reach the numbers of the process."""
+        """Tells whether derivatives and optimisers reach the numbers of the process."""
         return not isinstance(self._process, Fixed)
 
     @property

@@ -1,4 +1,4 @@
-r"""Where to end: the smallest level at which samples of $x_T$ are easy to draw.
+r"""Finds the smallest level at which samples of $x_T$ are easy to draw.
 
 Two laws of $x_T = C(\theta) x_0 + \sigma \eta$ are easy to draw from. One is a
 Gaussian, as far as the data can tell: a [`softsde.GaussianPrior`][] is that law. The

@@ -42,7 +42,7 @@ def shipped(name: str) -> AbstractSchedule:
 
 
 def provenance(name: str) -> dict[str, Any]:
-    """How a schedule that comes with the package was computed.
+    """Describes how a schedule that comes with the package was computed.
 
     The record of a file of your own is [`softsde.schedules.provenance`][].
 

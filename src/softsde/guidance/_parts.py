@@ -1,4 +1,4 @@
-"""What guided denoisers share: checks, and the times at which guidance is on."""
+"""Guided denoisers share checks, and the times at which guidance is on."""
 
 import abc
 from typing import Any

@@ -19,13 +19,13 @@ Field: TypeAlias = Callable[[Sample], Sample]
 
 
 class AbstractDivergence(eqx.Module):
-    """How the trace of a Jacobian is come by."""
+    """Computes or estimates the trace of a Jacobian."""
 
     @abc.abstractmethod
     def probes(
         self, x: Sample, key: Key | None
     ) -> Float[Array, "probes *shape"] | None:
-        """What is drawn once for a sample, and held fixed along its path."""
+        """Draws what is held fixed along the path of a sample."""
 
     @abc.abstractmethod
     def __call__(

@@ -1,4 +1,4 @@
-"""What every loss is: a function of a denoiser, one clean sample and one time."""
+"""A loss is a function of a denoiser, one clean sample and one time."""
 
 import abc
 from typing import Any

@@ -1,4 +1,4 @@
-"""Whether a derivative can be taken at all: told by tracing, before any compute.
+"""Tells by tracing, before any compute, whether a derivative can be taken at all.
 
 Rounding, comparing, `argmax` and `stop_gradient` have the derivative zero everywhere,
 and JAX knows it without a number: the tangent of the output does not depend on the
@@ -49,7 +49,7 @@ def require_differentiable(
 
 
 def _reaches(jaxpr: Jaxpr, marked: list[bool]) -> list[bool]:
-    """Which outputs depend on the marked inputs."""
+    """Finds the outputs that depend on the marked inputs."""
     live = {v for v, mark in zip(jaxpr.invars, marked, strict=True) if mark}
 
     def seen(variables) -> list[bool]:

@@ -1,4 +1,4 @@
-"""Where in time a batch is evaluated: the base class, and uniform times."""
+"""Times at which a batch is evaluated: the base class, and uniform times."""
 
 import abc
 

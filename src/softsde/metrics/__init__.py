@@ -1,4 +1,4 @@
-"""How close a set of samples is to a data set: distances, neighbours, proportions.
+"""Measures how close samples are to data: distances, neighbours, proportions.
 
 Everything here runs on the host in NumPy, on arrays that are already computed; only
 `extract_features` and what is built on it run a network, and `sinkhorn_divergence` runs

@@ -1,4 +1,4 @@
-"""What every metric asks of its arrays before it computes anything."""
+"""Checks arrays before a metric computes anything."""
 
 import math
 

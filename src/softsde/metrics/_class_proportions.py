@@ -10,7 +10,7 @@ from ._arrays import AnyArray, check_finite, check_positive_int
 
 
 class ClassProportions(NamedTuple):
-    """How often each class occurs, and how far that is from the reference.
+    """Proportions of the classes, and their distance from a reference.
 
     - `counts`, `proportions`: one entry a class.
     - `low`, `high`: ends of the 95 % interval of each proportion (Wilson, 1927).

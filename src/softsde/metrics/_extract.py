@@ -138,7 +138,7 @@ _apply = eqx.filter_jit(_Program())
 
 
 def _may_change(space: AbstractFeatures) -> bool:
-    """Whether some function in `space` may read what is not among its weights."""
+    """Tells whether some function in `space` may read what is not among its weights."""
     others = [leaf for leaf in jax.tree.leaves(space) if callable(leaf)]
     return has_opaque(space) or not all(
         (getattr(leaf, "__module__", None) or "").split(".")[0] in _PURE

@@ -92,7 +92,7 @@ def frechet_distance_from_moments(
 def frechet_bias(
     covariance: Float[AnyArray, "dim dim"], num_a: int, num_b: int
 ) -> float:
-    r"""How large the Frechet distance is between two samples of one distribution.
+    r"""The size of the Frechet distance between two samples of one distribution.
 
     $$\Big(\frac{1}{n_a} + \frac{1}{n_b}\Big) \Big( \sum_i \lambda_i + \frac12 \sum_{ij}
     (1 + \delta_{ij}) \frac{\lambda_i \lambda_j}{\lambda_i + \lambda_j} \Big)$$

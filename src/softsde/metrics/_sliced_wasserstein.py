@@ -79,7 +79,7 @@ def _quantile_coupling(
 ) -> tuple[
     Int[np.ndarray, " pieces"], Int[np.ndarray, " pieces"], Float[np.ndarray, " pieces"]
 ]:
-    """Which rank of `a` meets which rank of `b`, and with how much mass.
+    """Pairs the ranks of `a` with those of `b`, each pair with its mass.
 
     The quantile functions jump at multiples of `1/num_a` and of `1/num_b`. In units of
     `1/(num_a num_b)` these are integers, so that common jumps are recognised exactly.

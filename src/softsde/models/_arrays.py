@@ -31,12 +31,12 @@ _IMPLEMENTATIONS = ("threefry2x32", "rbg", "unsafe_rbg")
 
 
 def is_array(value: Any) -> bool:
-    """Whether `value` is an array of JAX or NumPy."""
+    """Tells whether `value` is an array of JAX or NumPy."""
     return isinstance(value, jax.Array | np.ndarray | np.generic)
 
 
 def is_key(value: Any) -> bool:
-    """Whether `value` is an array of typed keys, or stands for one."""
+    """Tells whether `value` is an array of typed keys, or stands for one."""
     return jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
 
 
@@ -128,7 +128,7 @@ def pack(tensors: Mapping[str, np.ndarray]) -> bytes:
 
 
 def unpack(path: str, content: bytes) -> dict[str, np.ndarray]:
-    """What `pack` was given, as views of a copy of the content.
+    """The arrays that `pack` was given, as views of a copy of the content.
 
     **Raises:** `ValueError` for content that is not a safetensors file.
     """
@@ -152,6 +152,6 @@ def unpack(path: str, content: bytes) -> dict[str, np.ndarray]:
 
 
 def count(tree: Any) -> int:
-    """How many floating-point numbers a tree holds: those that are trained."""
+    """Counts the floating-point numbers of a tree: those that are trained."""
     leaves = jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
     return sum(leaf.size for leaf in leaves)

@@ -81,7 +81,7 @@ def _remove_leftovers(folder: pathlib.Path, stem: str) -> None:
 
 
 def has(folder: PathLike, stem: str) -> bool:
-    """Whether a folder looks like one that `write` made."""
+    """Tells whether a folder looks like one that `write` made."""
     return (pathlib.Path(folder) / f"{stem}.json").is_file()
 
 
@@ -102,7 +102,7 @@ def _without_header(content: dict[str, Any]) -> dict[str, Any]:
 def read(
     folder: pathlib.Path, stem: str
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What `write` was given.
+    """Reads what `write` was given.
 
     **Raises:** as `read_content`, and `ValueError` for arrays that are damaged.
     """

@@ -359,7 +359,7 @@ def _parameters(cls: type) -> list[inspect.Parameter]:
 
 
 def _attribute(parameter: inspect.Parameter) -> str:
-    """Where an object keeps an argument of its constructor."""
+    """Finds where an object keeps an argument of its constructor."""
     is_many = parameter.kind is parameter.VAR_POSITIONAL
     return "members" if is_many else parameter.name
 

@@ -159,7 +159,7 @@ def _check_size(path: str, arguments: dict[str, Any], size: int) -> None:
 
 
 def _kind(leaf: Any) -> str:
-    """What an array holds, whatever its width: weights may be cast."""
+    """The kind of numbers in an array, whatever its width: weights may be cast."""
     if is_key(leaf):
         return "keys"
     for kind in (jnp.bool_, jnp.integer, jnp.floating):

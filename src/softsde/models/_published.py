@@ -113,7 +113,7 @@ def _with_shadow(state: Mapping[str, np.ndarray], shadow: Any) -> dict[str, np.n
 
 
 def _is_fixed(name: str, array: np.ndarray) -> bool:
-    """Whether an array of score_sde's networks is not trained.
+    """Tells whether an array of score_sde's networks is not trained.
 
     These are the levels of noise, and the frequencies of the Fourier features, which
     are a row; other arrays called `W` are matrices.

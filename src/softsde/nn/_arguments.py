@@ -1,4 +1,4 @@
-"""What a network was made with, so that it can be made again from a file.
+"""Keeps the arguments of a network, so that a file can make it again.
 
 A network keeps the arguments of its constructor as one static field: a tuple can be
 hashed and compared, as JAX wants it of what is static, and a dictionary cannot.

@@ -1,4 +1,4 @@
-"""What a network is told beside the sample: a label or a vector, or nothing."""
+"""A condition is a label, a vector or nothing, given beside the sample."""
 
 import equinox as eqx
 import jax

@@ -1,4 +1,4 @@
-"""What every oracle gives: posterior mean, score and log density of any process."""
+"""An oracle gives the posterior mean, score and log density of any process."""
 
 import abc
 

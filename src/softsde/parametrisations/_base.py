@@ -1,4 +1,4 @@
-"""What a parametrisation is: a reading of a network's output, and of its input."""
+"""A parametrisation is a reading of a network's output, and of its input."""
 
 import abc
 
@@ -48,7 +48,7 @@ class AbstractParametrisation(eqx.Module):
     def network_input(
         self, process: Process, t: ScalarLike, x: Sample
     ) -> tuple[ScalarLike, Sample]:
-        """What the network is shown in the place of `t` and `x`."""
+        """The inputs that the network is shown in the place of `t` and `x`."""
         del process
         return t, x
 

@@ -1,4 +1,4 @@
-"""Which parametrisation a process takes when nobody says."""
+"""Chooses the parametrisation of a process when nobody says."""
 
 from ..processes import Process
 from ._base import AbstractParametrisation

@@ -125,7 +125,7 @@ class Process(eqx.Module):
 
     @property
     def is_scaling(self) -> bool:
-        r"""Whether $C_t = \alpha_t I$, as the corruption's structure says."""
+        r"""Tells whether $C_t = \alpha_t I$, as the corruption's structure says."""
         return self.corruption.structure.basis == "every"
 
     def signal(self, t: ScalarLike) -> Scalar:
@@ -240,7 +240,7 @@ class Process(eqx.Module):
 
     @property
     def is_noiseless(self) -> bool:
-        """Whether there is no noise at any time, as in Cold Diffusion."""
+        """Tells whether there is no noise at any time, as in Cold Diffusion."""
         return isinstance(self.noise, Constant) and self.known_sigma(self.t0) == 0
 
     def kinks(self) -> Float[Array, " kinks"]:

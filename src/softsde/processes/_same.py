@@ -1,4 +1,4 @@
-"""Whether two processes are one."""
+"""Tells whether two processes are one."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from ._process import Process
 
 
 def same_process(a: Process, b: Process) -> bool:
-    """Whether two processes have the same classes, functions and numbers.
+    """Tells whether two processes have the same classes, functions and numbers.
 
     Numbers may differ by rounding, 1e-5 of their size, and in dtype. A traced number is
     taken to be equal, since its value is not known. Functions are compared by identity:

@@ -1,4 +1,4 @@
-r"""Whether $C_t$ moves smoothly in time, or jumps.
+r"""Tells whether $C_t$ moves smoothly in time, or jumps.
 
 A jump changes a sample by a finite amount in no time: a derivative in time does not see
 it. Most families say whether they jump; one that does not is tried.
@@ -68,7 +68,7 @@ def probe(
     t1: float,
     shape: tuple[int, ...],
 ) -> tuple[Scalar, Scalar]:
-    """What is left of the largest change when its step shrinks, and the time of it."""
+    """The rest of the largest change when its step shrinks, and the time of it."""
     dtype = jnp.result_type(float)
     x = jnp.asarray(np.random.default_rng(0).normal(size=shape), dtype)
     operator: Callable[[Scalar], Sample] = lambda t: corruption.apply(levels(t), x)
@@ -76,7 +76,7 @@ def probe(
 
 
 def check_jump(corruption: AbstractCorruption, jump: float) -> str:
-    """What is wrong with a corruption that jumps, for the error."""
+    """Says what is wrong with a corruption that jumps, for the error."""
     name = type(corruption).__name__
     where = "as its level grows" if np.isnan(jump) else f"at time {jump:.4g}"
     return (

@@ -96,7 +96,7 @@ def check_start(
 def _change(
     corruption: AbstractCorruption, levels: AbstractSchedule, t: float, t1: float
 ) -> float | None:
-    """How much of a sample is changed at time `t`; `None` where it cannot be told."""
+    """The share of a sample that is changed at time `t`; `None` if it is unknown."""
     level, end = _level(levels, t), _level(levels, t1)
     if level is None or end is None:
         return None

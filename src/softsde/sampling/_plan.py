@@ -1,4 +1,4 @@
-"""What `sample` was asked for, checked before any compute."""
+"""Checks what `sample` was asked for, before any compute."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -34,7 +34,7 @@ MAX_STEPS = 2**16
 
 
 class How(eqx.Module):
-    """How a batch is drawn: the same for every sample."""
+    """The way in which a batch is drawn: the same for every sample."""
 
     solver: diffrax.AbstractSolver
     clock: AbstractClock
@@ -122,7 +122,7 @@ def make_plan(
 def _check_start(
     prior, x1, num_samples, process: Process
 ) -> tuple[int, tuple[int, ...] | None]:
-    """How many samples, and the shape of one."""
+    """The number of samples, and the shape of one."""
     if (prior is None) == (x1 is None):
         raise ValueError("`sample` needs exactly one of `prior=` and `x1=`.")
     if prior is not None:
@@ -149,7 +149,7 @@ def _unwrapped(solver: diffrax.AbstractSolver) -> diffrax.AbstractSolver:
 
 
 def _own_noise(solver: diffrax.AbstractSolver) -> bool:
-    """Whether noise is drawn also where the clock injects none."""
+    """Tells whether noise is drawn also where the clock injects none."""
     if isinstance(solver, PredictorCorrector):
         return "own" in (solver.predictor.noise, solver.corrector.noise)
     return isinstance(solver, AbstractSolver) and solver.noise == "own"

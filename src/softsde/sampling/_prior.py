@@ -1,4 +1,4 @@
-r"""What a prior is: a distribution of $x_T$, for one process and one time."""
+r"""A prior is a distribution of $x_T$, for one process and one time."""
 
 import abc
 from typing import NamedTuple

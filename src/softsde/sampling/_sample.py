@@ -255,7 +255,7 @@ def _term(denoiser, how, span, start, key) -> diffrax.AbstractTerm:
 
 
 def _levy_area(solver: diffrax.AbstractSolver):
-    """What a solver wants to know of a step's noise beyond its increment."""
+    """The Levy area that a solver asks of a step's noise beside its increment."""
     if not isinstance(solver, diffrax.AbstractSRK):
         return diffrax.BrownianIncrement
     if issubclass(solver.minimal_levy_area, diffrax.AbstractSpaceTimeTimeLevyArea):

@@ -1,4 +1,4 @@
-"""What every solver of the library shares: what it reads from a term."""
+"""Every solver of the library reads a term by these."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal, cast
@@ -160,7 +160,7 @@ class Step(eqx.Module):
 
 
 def finish(x: Sample, x_next: Sample, state: Any = None, error: Sample | None = None):
-    """What `step` returns to diffrax."""
+    """Makes what `step` returns to diffrax."""
     dense = dict(y0=x, y1=x_next)
     return x_next, error, dense, state, diffrax.RESULTS.successful
 

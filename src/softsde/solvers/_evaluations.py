@@ -1,4 +1,4 @@
-"""How often a solve evaluates the denoiser: what `sample` reports as NFE."""
+"""Counts the evaluations of the denoiser in a solve: the NFE of `sample`."""
 
 import functools
 from typing import TypeVar

@@ -30,7 +30,7 @@ _DRIFTS = {"alpha": 1.0, "alpha/2": 0.5}
 
 
 class LangevinRecord(NamedTuple):
-    """How many moves a Langevin solver has proposed so far, and how many it kept."""
+    """Counts the moves that a Langevin solver has proposed, and those that it kept."""
 
     proposed: Int[Array, ""]
     accepted: Int[Array, ""]

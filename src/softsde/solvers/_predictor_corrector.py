@@ -104,7 +104,7 @@ class PredictorCorrector(AbstractSolver):
 
     @property
     def _part(self) -> int:
-        """Which part of a step the corrector is, so that its noise is its own."""
+        """The corrector's part of a step, so that its noise is its own."""
         inner = self.predictor
         return 1 + (inner._part if isinstance(inner, PredictorCorrector) else 0)
 

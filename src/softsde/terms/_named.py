@@ -165,5 +165,5 @@ def check_denoiser(owner: str, denoiser: object) -> None:
 
 
 def _is_smooth(denoiser: AbstractDenoiser) -> bool:
-    """Whether the corruption says that it moves smoothly."""
+    """Tells whether the corruption says that it moves smoothly."""
     return denoiser.process.corruption.structure.differentiable is True

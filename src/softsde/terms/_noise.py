@@ -142,7 +142,7 @@ def unit_increment(
 
 
 def tree_tolerance(process: Process, clock: AbstractClock, span: ScalarLike) -> Scalar:
-    r"""How fine a Brownian tree in `s` must be for steps that adapt.
+    r"""The tolerance of a Brownian tree in `s` for steps that adapt.
 
     Adaptive steps follow $\log \sigma$ and the clock, so the tree resolves a small
     share of the shortest time in which either changes by 1.

@@ -39,7 +39,7 @@ class Callbacks:
         self._mark = folder / ".callbacks"
 
     def are_due(self, n: int) -> bool:
-        """Whether any function is called after step `n`."""
+        """Tells whether any function is called after step `n`."""
         return any(n % every == 0 for every, _ in self._pairs)
 
     @property
@@ -63,7 +63,7 @@ class Callbacks:
             write_text(self._mark, f"{n}\n")
 
     def are_pending(self, n: int) -> bool:
-        """Whether calls due at the checkpoint of step `n` may not have been made."""
+        """Tells whether calls due at the checkpoint of step `n` may be missing."""
         if not self.are_due(n):
             return False
         (pending,) = agree(is_first_host() and self._marked() < n)

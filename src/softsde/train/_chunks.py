@@ -44,7 +44,7 @@ class Chunks:
         self._more[step] = self._more.get(step, 0) + 1
 
     def seen(self, count: int) -> bool:
-        """Whether a chunk of `count` steps has been asked about before."""
+        """Tells whether a chunk of `count` steps has been asked about before."""
         before = count in self._seen
         self._seen.add(count)
         return before

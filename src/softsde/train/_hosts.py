@@ -10,7 +10,7 @@ from jax.experimental import multihost_utils
 
 
 def is_first_host() -> bool:
-    """Whether this host is the one that writes the files of a run."""
+    """Tells whether this host is the one that writes the files of a run."""
     return jax.process_index() == 0
 
 

@@ -56,5 +56,5 @@ def lock(folder: str | os.PathLike) -> IO | None:
 
 
 def was_locked(folder: Path) -> bool:
-    """Whether a run has opened the folder for writing before, or does so now."""
+    """Tells whether a run has opened the folder for writing before, or does so now."""
     return (folder / _NAME).exists()

@@ -1,4 +1,4 @@
-"""Which dtype training computes in, and how results return to the dtype of before."""
+"""Chooses the dtype that training computes in, and returns results to their own."""
 
 from typing import Any, TypeVar
 

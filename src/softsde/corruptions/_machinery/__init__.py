@@ -1,4 +1,4 @@
-"""What the families share: the base classes, the bases, the promises and the checks."""
+"""The families share these: base classes, bases, promises and checks."""
 
 from ._base import (
     AbstractCorruption as AbstractCorruption,

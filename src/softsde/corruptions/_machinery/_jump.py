@@ -1,4 +1,4 @@
-r"""How a jump of $C_t$ is found when nobody declared it.
+r"""Finds a jump of $C_t$ that nobody declared.
 
 Over a step of length $h$ a smooth operator changes a sample by an amount of order $h$.
 At a jump the change stays the same however short the step is. So the step with the
@@ -86,7 +86,7 @@ def search_jump(
 
 
 class _Search(NamedTuple):
-    """What is known after some looks. It holds three samples, never all 65."""
+    """Holds what is known after some looks: three samples, never all 65."""
 
     index: Int[Array, ""]  # of the next look
     time: Scalar  # of the next look

@@ -69,7 +69,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether no property failed."""
+        """Tells whether no property failed."""
         return all(f.passed is not False for f in self.findings.values())
 
     def raise_if_failed(self) -> None:

@@ -1,4 +1,4 @@
-"""What a corruption promises about its operators, for others to build on."""
+"""The promises of a corruption about its operators, for others to build on."""
 
 import dataclasses
 
@@ -63,7 +63,7 @@ class Structure:
 
 
 def common_structure(members: list[Structure], *, product: bool) -> Structure:
-    """What can be promised of a product, or of a convex combination, of families.
+    """The promises that hold for a product, or a convex combination, of families.
 
     All members take the same level. Multiples of the identity commute with everything,
     so they are set aside first. Operators of two other families are known to commute

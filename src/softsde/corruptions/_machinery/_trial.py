@@ -82,7 +82,7 @@ class Trial:
         return np.asarray(self._call(self._adjoint, level, x), np.float64)
 
     def is_known(self, level: float) -> bool:
-        """Whether outputs are numbers: nothing in the corruption is traced."""
+        """Tells whether outputs are numbers: nothing in the corruption is traced."""
         return concrete(self._call(self._compiled, level, self.x)) is not None
 
     # The findings.

@@ -86,7 +86,7 @@ class Brenier(AbstractTransportMetric):
 
 
 def is_exact(corruption: AbstractCorruption) -> bool:
-    """Whether the corruption promises that the identity coupling is optimal."""
+    """Tells whether the corruption promises that the identity coupling is optimal."""
     promises = corruption.structure
     return promises.positive_semidefinite and promises.commuting
 

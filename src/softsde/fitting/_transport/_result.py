@@ -45,7 +45,7 @@ class TransportSchedule(eqx.Module):
 
     @property
     def exact(self) -> bool:
-        """Whether the distances are exact for the given data."""
+        """Tells whether the distances are exact for the given data."""
         return self.kind == "exact"
 
     def plot(self) -> "Figure":

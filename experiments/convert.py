@@ -8,6 +8,7 @@ has one.
     python -m experiments.convert checkpoint_24.pth ncsnpp_cifar10_continuous
     python -m experiments.convert checkpoint_26.pth ddpmpp_cifar10_continuous
     python -m experiments.convert edm-cifar10-32x32-uncond-vp.pkl edm_cifar10_ddpmpp
+    python -m experiments.convert edm2-img64-s-1073741-0.075.pkl edm2_imagenet64_s
 """
 
 import functools
@@ -126,6 +127,25 @@ CONFIGURATIONS: Mapping[str, Configuration] = {
         (-1.0, 1.0),
         "NVlabs/edm, edm-cifar10-32x32-cond-ve",
     ),
+    # EDM2: the same preconditioning. Its files hold an average of one length each.
+    **{
+        f"edm2_imagenet64_{size}": Configuration(
+            f"EDM2's network of size {size.upper()} for ImageNet at 64x64, {millions} "
+            "million parameters",
+            functools.partial(ss.nn.EDM2UNet.imagenet64, size),
+            ss.edm,
+            parametrisations.EDM(0.5),
+            (-1.0, 1.0),
+            f"NVlabs/edm2, edm2-img64-{size}",
+        )
+        for size, millions in (
+            ("xs", 125),
+            ("s", 280),
+            ("m", 498),
+            ("l", 777),
+            ("xl", 1119),
+        )
+    },
 }
 
 

@@ -3,8 +3,9 @@
     python docs/figures/families.py
 
 Each model is trained on scikit-learn's 8x8 digits by `python -m experiments.train`, and
-measured by `python -m experiments.evaluate`. Prints a table. A model that
-is there already is not trained again.
+measured by `python -m experiments.evaluate` with the features of a classifier that
+`python -m experiments.classifier digits` trains. Prints a table. A model that is there
+already is not trained again.
 """
 
 import argparse
@@ -14,6 +15,8 @@ import pathlib
 import subprocess
 import sys
 import time
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 #: For each row of the table: its name, and the options of `experiments.train`.
 NOISE = ["--process.noise", "TwoPhase(0.01, 0.1, 0.2)"]
@@ -62,7 +65,7 @@ def run(module: str, *words: str) -> float:
         [sys.executable, "-m", module, *words],
         check=True,
         stdout=subprocess.DEVNULL,
-        cwd=pathlib.Path(__file__).parents[2],
+        cwd=ROOT,
         env={**os.environ},
     )
     return time.monotonic() - began
@@ -70,12 +73,15 @@ def run(module: str, *words: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--num", type=int, default=297)
     parser.add_argument("--folder", type=pathlib.Path, default="runs/families")
     chosen = parser.parse_args()
     print("| family | options of `train digits_blur` | Frechet distance | training |")
     print("| --- | --- | --- | --- |")
+    if not (ROOT / "runs" / "classifier_digits").exists():
+        run("experiments.classifier", "digits")
     reference = None
     for name, words in FAMILIES.items():
         folder = chosen.folder.absolute() / slug(name)
@@ -87,6 +93,7 @@ def main() -> None:
                 *words,
                 *["--training.steps", str(chosen.steps), "--folder", str(folder)],
                 *["--training.sample-every", str(chosen.steps)],
+                *["--training.batch-size", str(chosen.batch_size)],
             )
             timing.write_text(json.dumps(seconds))
         found = sorted((folder / "evaluation").glob("*.json"))

@@ -41,7 +41,7 @@ def _with_random_weights(make, seed):
     state = {
         name: array
         if name == "sigmas" or name.endswith("resample_filter")
-        else (0.2 * random.normal(size=array.shape)).astype(np.float32)
+        else np.asarray(0.2 * random.normal(size=array.shape), np.float32)
         for name, array in ss.nn.state_dict(network).items()
     }
     return ss.nn.load_state_dict(network, state), state
@@ -161,6 +161,32 @@ def test_a_pickle_of_edm(tmp_path):
         np.testing.assert_allclose(
             denoise(jnp.float32(t), x), expected, atol=1e-4 * scale
         )
+
+
+@pytest.mark.slow
+def test_a_pickle_of_edm2(tmp_path):
+    """Its averages are stored in half precision, and its labels are classes."""
+    changes = {
+        "shape": (8, 8, 3),
+        "width": 8,
+        "channel_multipliers": (1, 2),
+        "blocks_per_level": 1,
+        "attention_resolutions": (4,),
+        "head_size": 8,
+        "num_classes": 5,
+    }
+    make = functools.partial(ss.nn.EDM2UNet, **changes)
+    _, state = _with_random_weights(make, 0)
+    halves = {name: array.astype(np.float16) for name, array in state.items()}
+    network = ss.nn.load_state_dict(make(key=jax.random.key(0)), halves)
+    made = plain({"ema": _pickled_network(halves), "encoder": None})
+    (tmp_path / "edm2.pkl").write_bytes(made)
+    content = ss.models.read_torch(tmp_path / "edm2.pkl", inert=True)
+    model = convert_weights(content, "edm2_imagenet64_s", changes=changes)
+    model.save(tmp_path / "m")
+    model = ss.load(tmp_path / "m")
+    assert eqx.tree_equal(model.denoiser.network, network)
+    assert model.card["source"] == "NVlabs/edm2, edm2-img64-s"
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from ._dit import (
     layer_norm as layer_norm,
     position_features as position_features,
 )
+from ._edm2_unet import EDM2Block as EDM2Block, EDM2UNet as EDM2UNet
 from ._fourier_embedding import FourierEmbedding as FourierEmbedding
 from ._instance_norm import (
     ConditionalInstanceNormPlus as ConditionalInstanceNormPlus,
@@ -21,6 +22,14 @@ from ._layers import (
     Linear as Linear,
     SelfAttention as SelfAttention,
     TimeEmbedding as TimeEmbedding,
+)
+from ._magnitude import (
+    MPConv as MPConv,
+    MPFourier as MPFourier,
+    mp_concatenate as mp_concatenate,
+    mp_silu as mp_silu,
+    mp_sum as mp_sum,
+    unit_magnitude as unit_magnitude,
 )
 from ._mlp import MLP as MLP, MLPBlock as MLPBlock
 from ._ncsn import NCSN as NCSN, NCSNv2 as NCSNv2
@@ -51,4 +60,5 @@ from ._sees import (
 )
 from ._song_unet import SongUNet as SongUNet
 from ._unet import ResidualBlock as ResidualBlock, UNet as UNet
+from ._unit_weights import keep_unit_weights as keep_unit_weights
 from ._vector_features import VectorFourierFeatures as VectorFourierFeatures

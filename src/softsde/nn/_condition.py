@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._types import Condition
@@ -58,32 +59,53 @@ class ConditionEmbedding(eqx.Module):
         self.is_label = num_classes is not None
 
     def __call__(self, condition: Condition) -> Float[Array, " size"]:
-        number = self.weight.shape[0]
-        condition = jnp.asarray(condition)
-        if not self.is_label:
-            floating = jnp.issubdtype(condition.dtype, jnp.floating)
-            if condition.shape != (number,) or not floating:
-                raise ValueError(
-                    f"this network was made with `condition_size={number}` and takes "
-                    f"a vector of {number} floating-point numbers; got "
-                    f"{condition.dtype} of shape {condition.shape}. The call is "
-                    "unbatched: use `jax.vmap` for a batch."
-                )
-            return condition @ self.weight.astype(condition.dtype)
-        if condition.shape != () or not jnp.issubdtype(condition.dtype, jnp.integer):
+        number, dtype = self.weight.shape[0], self.weight.dtype
+        told = condition_vector(condition, number, self.is_label, dtype)
+        return told @ self.weight.astype(told.dtype)
+
+
+def condition_vector(
+    condition: Condition, number: int, is_label: bool, dtype: np.dtype
+) -> Float[Array, " number"]:
+    """A condition as a vector: one-hot for a label, zeros for the label -1.
+
+    **Arguments:**
+
+    - `condition`: an integer label, or a vector of floating-point numbers.
+    - `number`: of classes, or the length of the vector.
+    - `is_label`: which of the two is expected.
+    - `dtype`: of the vector of a label.
+
+    **Returns:** the vector.
+
+    **Raises:** `ValueError` for a condition of another kind or shape; an error at run
+    time for a label that is out of range.
+    """
+    condition = jnp.asarray(condition)
+    if not is_label:
+        floating = jnp.issubdtype(condition.dtype, jnp.floating)
+        if condition.shape != (number,) or not floating:
             raise ValueError(
-                f"this network was made with `num_classes={number}` and takes one "
-                f"integer label; got {condition.dtype} of shape {condition.shape}. "
-                "The call is unbatched: use `jax.vmap` for a batch."
+                f"this network was made with `condition_size={number}` and takes "
+                f"a vector of {number} floating-point numbers; got "
+                f"{condition.dtype} of shape {condition.shape}. The call is "
+                "unbatched: use `jax.vmap` for a batch."
             )
-        label = eqx.error_if(
-            condition,
-            (condition < -1) | (condition >= number),
-            f"this network was made with `num_classes={number}` and got a label that "
-            f"is out of range; expected 0 to {number - 1}, or -1 for no label.",
+        return condition
+    if condition.shape != () or not jnp.issubdtype(condition.dtype, jnp.integer):
+        raise ValueError(
+            f"this network was made with `num_classes={number}` and takes one "
+            f"integer label; got {condition.dtype} of shape {condition.shape}. "
+            "The call is unbatched: use `jax.vmap` for a batch."
         )
-        # `one_hot` of -1 is zero.
-        return jax.nn.one_hot(label, number, dtype=self.weight.dtype) @ self.weight
+    label = eqx.error_if(
+        condition,
+        (condition < -1) | (condition >= number),
+        f"this network was made with `num_classes={number}` and got a label that "
+        f"is out of range; expected 0 to {number - 1}, or -1 for no label.",
+    )
+    # `one_hot` of -1 is zero.
+    return jax.nn.one_hot(label, number, dtype=dtype)
 
 
 def make_embedding(

@@ -26,13 +26,14 @@ def split(key: PRNGKeyArray) -> Iterator[PRNGKeyArray]:
 
 # jax compiles its random bits anew for every shape, at seconds each on a CPU: for the
 # dozens of shapes in a network that is longer than to compile its training step. So
-# weights are cut from blocks of one size.
-_BLOCK = 16384
+# weights are cut from blocks of two sizes: layers of a million weights and more would
+# take hundreds of the small ones.
+_BLOCK, _HUGE_BLOCK = 16384, 2**20
 
 
-@jax.jit
-def _block(key: PRNGKeyArray) -> Array:
-    return jax.random.normal(key, (_BLOCK,), jnp.float32)
+@partial(jax.jit, static_argnums=(1,))
+def _block(key: PRNGKeyArray, size: int) -> Array:
+    return jax.random.normal(key, (size,), jnp.float32)
 
 
 @partial(jax.jit, static_argnums=(1, 2))
@@ -47,9 +48,11 @@ def initial_weight(
     """Unit-variance output for unit-variance input, or zero."""
     if zero:
         return _full(0.0, shape)
-    num_blocks = -(-math.prod(shape) // _BLOCK)
+    number = math.prod(shape)
+    size = _BLOCK if number < _HUGE_BLOCK else _HUGE_BLOCK
     keys = split(key)
-    return _cut([_block(next(keys)) for _ in range(num_blocks)], shape, fan_in)
+    blocks = [_block(next(keys), size) for _ in range(-(-number // size))]
+    return _cut(blocks, shape, fan_in)
 
 
 # The larger networks hold tens of millions of weights: larger blocks for those.

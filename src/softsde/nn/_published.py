@@ -45,6 +45,8 @@ class Layout(NamedTuple):
         return (*(shape[axis] for axis in order), *(1,) * self.trailing)
 
 
+#: A number: a gain.
+SCALAR = Layout(())
 #: A vector: a bias, a scale.
 VECTOR = Layout((0,))
 #: A matrix `(in, out)` in both.

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._types import Condition, ScalarLike
 from ._arguments import Arguments, keep
+from ._condition import condition_vector
 from ._layers import GroupNorm, Linear, at_least_float32, image_shape, split
 from ._pixel_attention import PixelAttention
 from ._positional_embedding import positional_embedding
@@ -236,15 +237,10 @@ class SongUNet(AbstractPublished):
             )
         if self.map_label is not None:
             number = self.map_label.weight.shape[0]
-            index = jnp.asarray(-1 if label is None else label)
-            index = eqx.error_if(
-                index, (index < -1) | (index >= number), "the label is out of range"
-            )
-            # -1 is no class: a row of zeros. Vectors of unit variance, otherwise.
-            one_hot = math.sqrt(number) * jax.nn.one_hot(
-                index, number, dtype=features.dtype
-            )
-            told = told + self.map_label(one_hot)
+            index = -1 if label is None else label
+            one_hot = condition_vector(index, number, True, features.dtype)
+            # A vector of unit variance, but for no class, which is zeros.
+            told = told + self.map_label(math.sqrt(number) * one_hot)
         if self.map_augment is not None and augment is not None:
             told = told + augment.astype(features.dtype) @ self.map_augment.astype(
                 features.dtype

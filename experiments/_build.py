@@ -97,13 +97,17 @@ class Parts:
         """The process, with its schedule computed from the data if it says so."""
         return make_process(self.config.process, self.maker)
 
+    def _network(self) -> tuple[Spec, Any]:
+        """The network's spec, and what makes it."""
+        spec = self.config.network
+        if spec == DEFAULT:
+            spec = network_for(self.source.shape)
+        return spec, resolve(spec, ("network",), "--network")[1]
+
     def network(self) -> Any:
         """The network, with its initial weights."""
         config, kinds = self.config, ("network",)
-        spec = config.network
-        if spec == DEFAULT:
-            spec = network_for(self.source.shape)
-        _, target = resolve(spec, kinds, "--network")
+        spec, target = self._network()
         if config.condition.labels:
             _check_condition(self.source, target, config)
         # Jitted, because the many small draws would be compiled one by one.
@@ -149,7 +153,7 @@ class Parts:
         options = self.config.optimiser
         steps = self.config.training.steps
         try:
-            return ss.train.make_optimiser(
+            adam = ss.train.make_optimiser(
                 options.learning_rate,
                 clip=options.clip,
                 # A short run has a short warm-up.
@@ -159,6 +163,9 @@ class Parts:
             )
         except ValueError as error:
             raise CommandError(_optimiser_options(str(error))) from error
+        if self._network()[1] is ss.nn.EDM2UNet:
+            return optax.chain(adam, ss.nn.keep_unit_weights())
+        return adam
 
 
 def _optimiser_options(message: str) -> str:

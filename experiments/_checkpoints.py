@@ -54,6 +54,7 @@ class KeptModels:
             parts.optimiser(),
             key=jax.random.key(0),
             carry=carry,
+            sigma_rel=self._config.optimiser.sigma_rel,
         )
 
     def model(self, step: int) -> ss.Model:

@@ -63,6 +63,12 @@ class OptimiserConfig:
     """Largest norm of the gradient."""
     ema_decay: float = 0.9999
     """Decay of the moving average of the weights, which draws the samples."""
+    sigma_rel: tuple[float, ...] = ()
+    """Lengths of averages that grow with training, as shares of it, such as 0.05 0.1.
+    They are stored in `averages/`, and `experiments.average` makes the average of any
+    length from them."""
+    average_every: int = 500
+    """Steps between the stored averages of `sigma_rel`."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +153,8 @@ class Config:
         del content["sampling"]
         content["training"] = self.of_checkpoints()
         content["optimiser"] = {
-            name: content["optimiser"][name] for name in ("clip", "ema_decay")
+            name: content["optimiser"][name]
+            for name in ("clip", "ema_decay", "sigma_rel")
         }
         return content
 

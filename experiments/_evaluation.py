@@ -222,11 +222,16 @@ def memorisation(
     return numbers | {"copied": curve.copied.tolist(), "num": num}
 
 
-def skill(model: ss.Model, images: np.ndarray, training: np.ndarray) -> list[float]:
-    """The loss at each of `SKILL_TIMES`; that of the best affine denoiser is 1."""
-    denoiser = model.denoiser
-    weight = ss.losses.RelativeWeight.fit(model.process, training)
-    loss = ss.losses.SoftScoreMatching(weight)
+def skill(
+    denoiser: ss.denoisers.AbstractDenoiser, images: np.ndarray, training: np.ndarray
+) -> list[float | None]:
+    """The loss at each of `SKILL_TIMES`; that of the best affine denoiser is 1.
+
+    `None` at a time without noise, and at one where nothing is left of the images:
+    there is nothing to learn.
+    """
+    units = ss.losses.affine_losses(denoiser.process, training, SKILL_TIMES)
+    loss = ss.losses.SoftScoreMatching("one")
     samples = jnp.asarray(images[:500])
     keys = jax.random.split(jax.random.key(0), len(samples))
 
@@ -235,7 +240,10 @@ def skill(model: ss.Model, images: np.ndarray, training: np.ndarray) -> list[flo
         one = lambda x, k: loss(denoiser, x, t, key=k)
         return jnp.mean(jax.vmap(one)(samples, keys))
 
-    return [float(mean(t)) for t in SKILL_TIMES]
+    return [
+        float(mean(t)) / unit if unit > 0 else None
+        for t, unit in zip(SKILL_TIMES, units, strict=True)
+    ]
 
 
 def held_out(data: DataConfig, num: int, training: ss.data.AbstractSource):
@@ -289,7 +297,7 @@ class Subject:
         with _cli.stage(f"Measuring {len(real):,} {name} and the denoiser"):
             fair, _ = measure_images(real, None, self.reference, self.space, None)
             fitted_on = self.reference.images[: _build.FITTED_ON]
-            losses = skill(self.model, real, fitted_on)
+            losses = skill(self.model.denoiser, real, fitted_on)
         copied = None
         if name == "test images":
             with _cli.stage("Comparing the denoiser with copies"):

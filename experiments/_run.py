@@ -41,6 +41,7 @@ and goes on where it stopped by `python -m experiments.train --resume {folder}`.
 | `model.json` | the model: its process, network and card (steps, images seen, commit) |
 | `model.safetensors` | its arrays: the averaged weights and the prior |
 | `checkpoints/` | the state of the training |
+| `averages/` | with `--optimiser.sigma-rel`: averages for `experiments.average` |
 
 Draw more samples: `python -m experiments.sample {folder}`
 Measure them: `python -m experiments.evaluate {folder}`
@@ -106,6 +107,9 @@ def _clear(folder: Path, made: bool) -> None:
     if made and not any(folder.iterdir()):
         folder.rmdir()
 
+
+#: The folder in the run folder of the averages of `--optimiser.sigma-rel`.
+AVERAGES = "averages"
 
 #: A folder in the run folder, for the trial of what comes later.
 TRIAL = ".trial"

@@ -154,6 +154,7 @@ def compile_training(
         lambda key: parts.denoiser(parts.network(), process),
         optimiser,
         carry=carry,
+        sigma_rel=config.optimiser.sigma_rel,
         mesh=mesh,
     )
     step = ss.train.make_train_step(

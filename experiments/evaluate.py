@@ -82,7 +82,12 @@ def table(report: dict[str, Any]) -> str:
     lines.append(
         "loss of the denoiser from t = 0 to 1; that of the best affine one is 1:"
     )
-    lines.append(" ".join(f"{value:.2f}" for value in report["relative_loss"]["loss"]))
+    lines.append(
+        " ".join(
+            "-" if value is None else f"{value:.2f}"
+            for value in report["relative_loss"]["loss"]
+        )
+    )
     if (curve := report["memorisation"]) is not None:
         lines.append(
             f"copied from {curve['num']:,} training images, against as many "
@@ -152,7 +157,8 @@ def evaluate(
     ss.plotting.plot_curves(
         SKILL_TIMES,
         {
-            "the model": np.array(report["relative_loss"]["loss"]),
+            # A time at which there is nothing to learn is a gap.
+            "the model": np.array(report["relative_loss"]["loss"], float),
             "best affine denoiser": np.ones(len(SKILL_TIMES)),
         },
         folder / "relative_loss.png",

@@ -112,7 +112,12 @@ def train(
 
                 key = jax.random.key(config.training.seed)
                 return ss.train.init_state(
-                    make_model, optimiser, key=key, carry=carry, mesh=mesh
+                    make_model,
+                    optimiser,
+                    key=key,
+                    carry=carry,
+                    sigma_rel=config.optimiser.sigma_rel,
+                    mesh=mesh,
                 )
 
             # Several hosts make their state together, after this block.
@@ -151,7 +156,7 @@ def train(
             checkpoint_every=config.training.sample_every,
             checkpoint_seconds=config.training.checkpoint_seconds,
             log_every=config.training.log_every,
-            callbacks=[(config.training.sample_every, session.keep)],
+            callbacks=session.callbacks(),
             max_seconds=config.training.max_seconds,
             **scale.fit_options(),
         )
@@ -224,6 +229,7 @@ def _check_numbers(config: Config, scale: ScaleConfig) -> None:
         ("training.checkpoint-seconds", training.checkpoint_seconds),
         ("training.max-seconds", training.max_seconds),
         ("sampling.num", sampling.num),
+        ("optimiser.average-every", config.optimiser.average_every),
         ("scale.accumulate", scale.accumulate),
         ("scale.steps-per-call", scale.steps_per_call),
         ("scale.profile", scale.profile),
@@ -236,6 +242,11 @@ def _check_numbers(config: Config, scale: ScaleConfig) -> None:
             f"`--optimiser.ema-decay` is {config.optimiser.ema_decay}; expected a "
             "number from 0 up to, not including, 1."
         )
+    try:
+        for length in config.optimiser.sigma_rel:
+            ss.train.power_exponent(length)
+    except ValueError as error:
+        raise CommandError(f"`--optimiser.sigma-rel`: {error}") from error
     if not 0 <= training.seed < 2**32:
         raise CommandError(
             f"`--training.seed` is {training.seed}; expected a number from 0 to 2^32."
@@ -286,6 +297,16 @@ class _Session:
                 f"\nNo picture at step {step}: {type(error).__name__}: {error}\nThe "
                 "model is saved, and training goes on."
             )
+
+    def callbacks(self) -> list[tuple[int, Callable[..., None]]]:
+        """What is done while training, with the steps between."""
+        found: list[tuple[int, Callable[..., None]]] = [
+            (self.config.training.sample_every, self.keep)
+        ]
+        if self.config.optimiser.sigma_rel:
+            averages = ss.train.Snapshots(self.folder / _run.AVERAGES)
+            found.append((self.config.optimiser.average_every, averages))
+        return found
 
     def rehearse(
         self, denoiser: ss.Denoiser, state: ss.train.TrainState | None

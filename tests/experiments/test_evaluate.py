@@ -132,6 +132,40 @@ def test_error_bars_over_seeds(run, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda shape: ss.soft_blur(shape, max_blur=3.0),
+        ss.soft_mask,
+        lambda shape: ss.cold(
+            ss.corruptions.GaussianBlur(shape), levels=ss.schedules.Linear(0.0, 3.0)
+        ),
+        lambda shape: ss.heat_dissipation(shape, max_blur=4.0),
+        ss.blurring_diffusion,
+        lambda shape: ss.ve(0.01, 10.0),
+        lambda shape: ss.vp(),
+        lambda shape: ss.edm(),
+        lambda shape: ss.rectified_flow(),
+    ],
+)
+def test_every_process_has_a_skill(make):
+    """The best denoiser of Gaussian data has the loss 1 at every time with one."""
+    rng = np.random.default_rng(0)
+    images = rng.normal(0.5, 0.2, size=(600, 4, 4, 1)).astype(np.float32)
+    process = make((4, 4, 1))
+    covariance = np.cov(images.reshape(600, 16), rowvar=False, bias=True)
+    mean = images.reshape(600, 16).mean(0)
+    oracle = ss.oracles.GaussianOracle(mean.reshape(4, 4, 1), covariance)
+    found = _evaluation.skill(oracle.denoiser(process), images, images)
+    sigmas = [float(process.sigma(t)) for t in _evaluation.SKILL_TIMES]
+    assert all(v is None for v, s in zip(found, sigmas, strict=True) if s == 0)
+    known = [value for value in found if value is not None]
+    # 500 images of 16 pixels; deviations of single times are at most this.
+    assert known == pytest.approx([1.0] * len(known), abs=5 * np.sqrt(2 / 8000))
+    assert len(known) >= (0 if max(sigmas) == 0 else 9)
+
+
+@pytest.mark.slow
 def test_memorisation_finds_a_copier_and_no_other(run):
     """The oracle of the training images copies them; that of others copies none."""
     model = ss.load(run)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import softsde as ss
-from softsde.losses import RelativeWeight, SoftScoreMatching
+from softsde.losses import RelativeWeight, SoftScoreMatching, affine_losses
 
 DIM = 6
 TIMES = (0.1, 0.45, 0.9)
@@ -49,6 +49,20 @@ def test_the_loss_of_the_best_affine_denoiser_is_one(process, data, oracle, t):
     # At a point of the table, and between two, where log-linear is the claim.
     at = float(weight(process, jnp.asarray(t)))
     assert at == pytest.approx(DIM / error, rel=1e-10 if t != 0.45 else 1e-9)
+
+
+def test_where_there_is_nothing_to_learn_the_loss_is_zero(data):
+    """Without noise, and where the mask covers all; a finite number in between."""
+    masked = ss.Process(
+        ss.corruptions.Fade(),
+        ss.schedules.Linear(0.0, 1.0),
+        ss.schedules.Linear(0.0, 0.5),
+    )
+    first, middle, last = affine_losses(masked, data, [0.0, 0.5, 1.0])
+    assert first == last == 0
+    # (1 - 0.5) x0 + 0.25 eta.
+    s = np.linalg.eigvalsh(np.cov(data, rowvar=False, bias=True)) / 4
+    assert middle == pytest.approx(np.mean(s * 0.0625 / (s + 0.0625)), rel=1e-9)
 
 
 def test_weighted_loss_of_the_oracle_averages_to_one(process, data, oracle, key):

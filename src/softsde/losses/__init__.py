@@ -20,7 +20,10 @@ from ._log_normal import LogNormalTimes as LogNormalTimes
 from ._noise_levels import AtNoiseLevels as AtNoiseLevels
 from ._on_batches import on_batches as on_batches
 from ._process_weights import EDMWeight as EDMWeight, MinSNRWeight as MinSNRWeight
-from ._relative import RelativeWeight as RelativeWeight
+from ._relative import (
+    RelativeWeight as RelativeWeight,
+    affine_losses as affine_losses,
+)
 from ._residual import (
     AbstractResidualLoss as AbstractResidualLoss,
     SumOfLosses as SumOfLosses,

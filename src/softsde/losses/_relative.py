@@ -10,6 +10,7 @@ more a network knows beyond it.
 
 import json
 import pathlib
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax
@@ -105,26 +106,13 @@ class RelativeWeight(eqx.Module):
         **Raises:** `ValueError` for fewer than two samples or points, or a process
         without noise; `TypeError` for data that is not floating-point.
         """
-        owner = "RelativeWeight.fit"
-        check_samples(owner, data)
-        process.require_noise(f"`{owner}`")
-        if len(data) < 2 or points < 2:
+        process.require_noise("`RelativeWeight.fit`")
+        if points < 2:
             raise ValueError(
-                f"`{owner}` needs at least two samples and two points, got "
-                f"{len(data)} and {points}."
+                f"`RelativeWeight.fit` needs at least two points, got {points}."
             )
-        clean = evenly_spaced(data, max_samples)
-        centred = jnp.asarray(clean - clean.mean(axis=0))
-        corrupt = eqx.filter_jit(
-            lambda t, xs: jax.vmap(lambda x: process.apply(t, x))(xs)
-        )
         times = np.linspace(process.t0, process.t1, points)
-        losses = []
-        for t in times:
-            time = jnp.asarray(t, centred.dtype)
-            rows = np.asarray(corrupt(time, centred), np.float64)
-            noise = float(process.sigma(time)) ** 2
-            losses.append(_wiener_loss(rows.reshape(len(rows), -1), noise))
+        losses = affine_losses(process, data, times, max_samples=max_samples)
         return cls(times, losses)
 
     def save(self, path: PathLike) -> None:
@@ -148,6 +136,53 @@ class RelativeWeight(eqx.Module):
             raise ValueError(f"{path} does not hold a weight: {error}") from error
 
 
+def affine_losses(
+    process: Process,
+    data: Float[Array | np.ndarray, "number *shape"],
+    times: Sequence[float] | Float[Array | np.ndarray, " times"],
+    *,
+    max_samples: int = 4096,
+) -> Float[np.ndarray, " times"]:
+    r"""The least Soft Score Matching loss of an affine denoiser, at each time.
+
+    It is $\ell(t)$ of [`softsde.losses.RelativeWeight`][], without a weight. It is zero
+    where there is no noise, and where $C_t$ leaves nothing of the data.
+
+    **Arguments:**
+
+    - `process`: that corrupts.
+    - `data`: clean samples stacked in front; at most `max_samples`, evenly spaced over
+        them, are used.
+    - `times`: of the process.
+
+    **Returns:** the losses.
+
+    **Raises:** `ValueError` for fewer than two samples; `TypeError` for data that is
+    not floating-point.
+
+    !!! example
+
+        ```python
+        losses = ss.losses.affine_losses(process, images, [0.0, 0.5, 1.0])
+        ```
+    """
+    check_samples("affine_losses", data)
+    if len(data) < 2:
+        raise ValueError(
+            f"`affine_losses` needs at least two samples, got {len(data)}."
+        )
+    clean = evenly_spaced(data, max_samples)
+    centred = jnp.asarray(clean - clean.mean(axis=0))
+    corrupt = eqx.filter_jit(lambda t, xs: jax.vmap(lambda x: process.apply(t, x))(xs))
+    losses = []
+    for t in np.asarray(times):
+        time = jnp.asarray(t, centred.dtype)
+        rows = np.asarray(corrupt(time, centred), np.float64)
+        noise = float(process.sigma(time)) ** 2
+        losses.append(_wiener_loss(rows.reshape(len(rows), -1), noise))
+    return np.array(losses)
+
+
 def _wiener_loss(rows: Float[np.ndarray, "number size"], noise: float) -> float:
     """The mean over the components of `s noise / (s + noise)`; `rows` are centred."""
     number, size = rows.shape
@@ -155,4 +190,6 @@ def _wiener_loss(rows: Float[np.ndarray, "number size"], noise: float) -> float:
     # which `_linalg.principal` gives too, would take several times as long.
     gram = rows.T @ rows if size <= number else rows @ rows.T
     variances = np.maximum(np.linalg.eigvalsh(gram / number), 0)
+    if noise == 0:
+        return 0.0
     return float(np.sum(variances * noise / (variances + noise)) / size)

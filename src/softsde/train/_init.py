@@ -1,6 +1,6 @@
 """A new state, made in parts: no device ever holds the whole of a split array."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -20,6 +20,7 @@ def init_state(
     key: PRNGKeyArray,
     model_key: PRNGKeyArray | None = None,
     carry: PyTree = None,
+    sigma_rel: Sequence[float] = (),
     mesh: Mesh | None = None,
     overrides: Overrides | None = None,
 ) -> TrainState:
@@ -33,7 +34,8 @@ def init_state(
     **Arguments:**
 
     - `make_model`: a function of a key that returns the model.
-    - `optimiser`, `key`, `carry`: see [`softsde.train.TrainState.create`][].
+    - `optimiser`, `key`, `carry`, `sigma_rel`: see
+        [`softsde.train.TrainState.create`][].
     - `model_key`: what `make_model` gets; `key` if `None`.
     - `mesh`: from [`softsde.train.make_mesh`][]; `None` is the default device.
     - `overrides`: see [`softsde.train.shard_state`][].
@@ -60,7 +62,9 @@ def init_state(
 
     def make(model_key, key, carry):
         model = make_model(model_key)
-        return TrainState.create(model, optimiser, key=key, carry=carry)
+        return TrainState.create(
+            model, optimiser, key=key, carry=carry, sigma_rel=sigma_rel
+        )
 
     like = eqx.filter_eval_shape(make, model_key, key, carry)
     arrays, rest = eqx.partition(like, _is_struct)
@@ -82,6 +86,7 @@ def abstract_state(
     optimiser: optax.GradientTransformation,
     *,
     carry: PyTree = None,
+    sigma_rel: Sequence[float] = (),
     mesh: Mesh | None = None,
     overrides: Overrides | None = None,
 ) -> TrainState:
@@ -99,7 +104,9 @@ def abstract_state(
 
     def make(carry: PyTree) -> Any:
         key = jax.random.key(0)
-        return TrainState.create(make_model(key), optimiser, key=key, carry=carry)
+        return TrainState.create(
+            make_model(key), optimiser, key=key, carry=carry, sigma_rel=sigma_rel
+        )
 
     like = eqx.filter_eval_shape(make, carry)
     if mesh is None:

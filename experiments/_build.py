@@ -36,13 +36,19 @@ def make_source(config: DataConfig, split: str = "train") -> ss.data.AbstractSou
             "the path of a .npy or .npz file."
         )
     _images.check_share(config.held_out, "--data.")
-    return _images.load(
+    source = _images.load(
         config.source,
         config.images,
         split,
         held_out=config.held_out,
         prefix="--data.",
     )
+    if not config.class_shares:
+        return source
+    try:
+        return ss.data.unbalanced(source, config.class_shares)
+    except ValueError as error:
+        raise CommandError(f"`--data.class-shares`: {error}") from error
 
 
 def make_loader(source: ss.data.AbstractSource, config: Config) -> grain.IterDataset:

@@ -34,6 +34,9 @@ class DataConfig:
     held_out: float = 0.1
     """Share of your own images that is kept from training, to measure with. An image is
     chosen by the hash of its content. A folder `test` in yours is used instead."""
+    class_shares: tuple[float, ...] = ()
+    """Share of the images of each class that is kept, in the order of the classes, for
+    unbalanced data. Held-out images are chosen alike."""
     flip: bool = False
     """Mirror half of the images, at random, each time they are seen."""
 

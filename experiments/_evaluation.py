@@ -72,6 +72,15 @@ class Reference:
     statistics: ss.metrics.FeatureStatistics
     #: Proportions of the classes; `None` without labels.
     proportions: np.ndarray | None
+    #: Names of the classes, or their numbers.
+    names: tuple[str, ...]
+
+    def classes(self, space: Space) -> np.ndarray:
+        """The classes that the classifier sees in the images whose features are kept.
+
+        Those of samples are seen by the classifier too: both make the same mistakes.
+        """
+        return np.argmax(_logits(space, self.statistics.kept), axis=1)
 
 
 #: Statistics of training images, by their content.
@@ -116,6 +125,7 @@ def open_reference(source: ss.data.AbstractSource, limit: int, space: Space):
         images,
         statistics,
         counts / counts.sum() if space.head is not None and counts.any() else None,
+        tuple(source.class_names or map(str, range(source.num_classes))),
     )
 
 
@@ -164,13 +174,7 @@ def measure_images(
         )
         numbers["copies_p_value"] = copies.p_value
     if space.head is not None:
-        # The head takes features, which are at hand: the images need no second pass.
-        logits = ss.metrics.extract_features(
-            ss.metrics.FunctionFeatures(
-                space.head, name="logits", value_range=(-np.inf, np.inf)
-            ),
-            statistics.kept,
-        )
+        logits = _logits(space, statistics.kept)
         numbers["classifier_score"] = ss.metrics.inception_score(
             logits, num_splits=min(10, len(logits) // 2)
         ).value
@@ -181,7 +185,45 @@ def measure_images(
             numbers["class_total_variation"] = classes.total_variation
             numbers["class_total_variation_expected"] = classes.expected_total_variation
             numbers["class_p_value"] = classes.p_value
+            numbers["classes"] = {
+                "proportions": classes.proportions.tolist(),
+                "low": classes.low.tolist(),
+                "high": classes.high.tolist(),
+                "training": reference.proportions.tolist(),
+                "kernel_distance": _by_class(
+                    (statistics.kept, np.argmax(logits, axis=1)),
+                    (reference.statistics.kept, reference.classes(space)),
+                    len(reference.proportions),
+                ),
+            }
     return numbers, measured
+
+
+def _by_class(
+    samples: tuple[np.ndarray, np.ndarray],
+    training: tuple[np.ndarray, np.ndarray],
+    number: int,
+) -> list[float | None]:
+    """The kernel distance of each class by itself; `None` for one of few samples.
+
+    The Frechet distance would depend on how many samples a class has.
+    """
+    found = ss.metrics.class_wise(
+        lambda a, b: ss.metrics.kernel_distance(a, b).value,
+        *samples,
+        *training,
+        num_classes=number,
+        at_least=10,
+    )
+    return [found[label] for label in range(number)]
+
+
+def _logits(space: Space, features: np.ndarray) -> np.ndarray:
+    """The logits of images whose features are at hand: they need no second pass."""
+    head = ss.metrics.FunctionFeatures(
+        space.head, name="logits", value_range=(-np.inf, np.inf)
+    )
+    return ss.metrics.extract_features(head, features)
 
 
 #: Times at which the loss of the denoiser is measured.
@@ -309,6 +351,7 @@ class Subject:
             },
             "memorisation": copied,
             "held_out_name": name,
+            "class_names": list(self.reference.names),
             "held_out": fair,
         }
 

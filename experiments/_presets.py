@@ -1,6 +1,6 @@
 """The experiments that have a name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ._config import (
@@ -51,6 +51,9 @@ class Preset:
     config: Config
 
 
+#: Of half of ten classes, every fifth image: which classes are drawn too rarely?
+_FEW_OF_HALF = (1.0,) * 5 + (0.2,) * 5
+
 #: The images of the papers.
 _PHOTOGRAPHS = DataConfig("cifar10", flip=True)
 _FACES = DataConfig("data/celeba", ImagesConfig(size=64), flip=True)
@@ -66,6 +69,17 @@ def _on_cpu(
         network=network,
         optimiser=_CPU_OPTIMISER,
         training=_CPU_TRAINING,
+    )
+
+
+def _small(data: DataConfig) -> Config:
+    """Minutes on a CPU, for 8x8 images."""
+    return Config(
+        data=data,
+        process=_blur(5.0),
+        network=_SMALL_NETWORK,
+        optimiser=_SMALL_OPTIMISER,
+        training=TrainingConfig(steps=3000, sample_every=1000),
     )
 
 
@@ -92,18 +106,20 @@ def _on_accelerator(
 PRESETS: dict[str, Preset] = {
     "digits_blur": Preset(
         "8x8 digits of scikit-learn: offline, minutes on a CPU.",
-        Config(
-            data=DataConfig("digits"),
-            process=_blur(5.0),
-            network=_SMALL_NETWORK,
-            optimiser=_SMALL_OPTIMISER,
-            training=TrainingConfig(steps=3000, sample_every=1000),
-        ),
+        _small(DataConfig("digits")),
+    ),
+    "digits_unbalanced": Preset(
+        "the same digits, of 5 to 9 only every fifth.",
+        _small(DataConfig("digits", class_shares=_FEW_OF_HALF)),
     ),
     "fashion_mnist_blur": Preset(
         "28x28 garments: hours on a CPU.", _on_cpu("fashion_mnist")
     ),
     "mnist_blur": Preset("28x28 handwritten digits: hours on a CPU.", _on_cpu("mnist")),
+    "mnist_unbalanced": Preset(
+        "28x28 handwritten digits, of 5 to 9 only every fifth.",
+        replace(_on_cpu("mnist"), data=DataConfig("mnist", class_shares=_FEW_OF_HALF)),
+    ),
     "images": Preset(
         "your own images: --data.source FOLDER, or a .npy or .npz file.",
         _on_cpu("", None, DEFAULT),

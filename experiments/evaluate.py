@@ -79,6 +79,7 @@ def table(report: dict[str, Any]) -> str:
         else f"samples: means of {len(report['seeds'])} seeds ± their standard errors;"
         " in brackets: 95 % intervals"
     )
+    lines += _class_lines(report)
     lines.append(
         "loss of the denoiser from t = 0 to 1; that of the best affine one is 1:"
     )
@@ -100,6 +101,29 @@ def table(report: dict[str, Any]) -> str:
         "model is copying."
     )
     return "\n".join(lines)
+
+
+def _class_lines(report: dict[str, Any]) -> list[str]:
+    """A line for each class: its shares, and its distance by itself."""
+    samples, real = report["samples"].get("classes"), report["held_out"].get("classes")
+    if samples is None or real is None:
+        return []
+    number = lambda value: "-" if value is None else f"{value:.4g}"
+    lines = [
+        f"{'class':14}{'of training':>12}{'of samples':>26}{'kernel distance':>18}"
+        f"{'of ' + report['held_out_name']:>18}"
+    ]
+    for i, name in enumerate(report["class_names"]):
+        share = (
+            f"{samples['proportions'][i]:.3f} [{samples['low'][i]:.3f}, "
+            f"{samples['high'][i]:.3f}]"
+        )
+        distances = [number(of["kernel_distance"][i]) for of in (samples, real)]
+        lines.append(
+            f"{name[:13]:14}{samples['training'][i]:>12.3f}{share:>26}"
+            f"{distances[0]:>18}{distances[1]:>18}"
+        )
+    return lines
 
 
 def _cell(numbers: dict[str, Any], name: str) -> str:

@@ -33,7 +33,7 @@ FAMILIES: dict[str, list[str]] = {
     "motion blur": _of("MotionBlur(angle=0.5)", "Linear(0.0, 4.0)"),
     "soft mask": ["--process", "soft_mask"],
     "random mask": _of("RandomMask", "Linear(0.0, 1.0)"),
-    "down-sampling": _of("Downsample", "Linear(0.0, 3.0)"),
+    "down-sampling": _of("Downsample", "Linear(1.0, 4.0)"),
     "blur and fade": _of("Compose(GaussianBlur, Fade)", "Linear(0.0, 0.95)"),
     "heat dissipation": ["--process", "heat_dissipation", "--process.max-blur", "4"],
     "blurring diffusion": ["--process", "blurring_diffusion"],

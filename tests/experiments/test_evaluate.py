@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny_run import tiny
@@ -85,6 +86,43 @@ def test_all_numbers_name_their_features(run, tmp_path):
         assert one.reference == reference.statistics.key
     low, high = numbers["intervals"]["kernel_distance"]
     assert low < numbers["kernel_distance"] < high
+
+
+def _class_images(rng, labels, shift=0.0):
+    """Images of one grey each: thirds of white by class, and noise."""
+    greys = np.asarray(labels)[:, None, None, None] / 3 + 0.2 + shift
+    noise = 0.02 * rng.normal(size=(len(labels), 4, 4, 1))
+    return np.clip(greys + noise, 0, 1).astype(np.float32)
+
+
+def test_each_class_has_its_share_and_its_distance():
+    """Of three classes the second is drawn too bright, and the third never."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [300, 200, 100])
+    images = (255 * _class_images(rng, labels)).astype(np.uint8)
+    source = ss.data.ArraySource(images, labels, class_names=("zero", "one", "two"))
+    greys = jnp.arange(3) / 3 + 0.2
+    space = _evaluation.Space(
+        ss.metrics.PixelFeatures(), lambda f: -((jnp.mean(f) - greys) ** 2)
+    )
+    reference = _evaluation.open_reference(source, 10**6, space)
+    drawn = np.concatenate(
+        [
+            _class_images(rng, np.zeros(90, int)),
+            _class_images(rng, np.ones(110, int), shift=0.1),
+        ]
+    )
+    numbers, _ = _evaluation.measure_images(drawn, None, reference, space, 0)
+    classes = numbers["classes"]
+    assert classes["proportions"] == [0.45, 0.55, 0.0]
+    assert classes["training"] == pytest.approx([1 / 2, 1 / 3, 1 / 6])
+    fair, other, never = classes["kernel_distance"]
+    # The first differs by chance alone.
+    assert other > 10 * abs(fair) and never is None
+    report = {"samples": numbers, "held_out": numbers, "held_out_name": "test images"}
+    lines = evaluate._class_lines(report | {"class_names": list(reference.names)})
+    assert lines[1].startswith("zero") and "0.450 [0.383, 0.519]" in lines[1]
+    assert lines[3].split()[-2:] == ["-", "-"]
 
 
 @pytest.mark.slow

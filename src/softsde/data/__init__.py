@@ -8,7 +8,6 @@ from ._array import ArraySource as ArraySource
 from ._cifar import Cifar10Source as Cifar10Source
 from ._digits import digits as digits
 from ._folder import ImageFolderSource as ImageFolderSource
-from ._held_out import Subset as Subset, held_out as held_out
 from ._idx import IdxSource as IdxSource
 from ._load import load as load, names as names
 from ._loader import make_loader as make_loader
@@ -17,6 +16,11 @@ from ._packed import PackedSource as PackedSource, pack as pack
 from ._source import (
     AbstractInMemorySource as AbstractInMemorySource,
     AbstractSource as AbstractSource,
+)
+from ._subset import (
+    Subset as Subset,
+    held_out as held_out,
+    unbalanced as unbalanced,
 )
 from ._survey import FolderSurvey as FolderSurvey, survey as survey
 from ._to_array import to_array as to_array, to_labels as to_labels

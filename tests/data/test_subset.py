@@ -86,3 +86,31 @@ def test_survey_counts_sizes_colours_and_folders(tmp_path):
         ss.data.survey(tmp_path)
     with pytest.raises(NotADirectoryError, match="is not a folder"):
         ss.data.survey(tmp_path / "nowhere")
+
+
+def test_a_share_of_each_class_stays():
+    labels = np.array([0, 1, 2, -1] * 50)
+    source = ss.data.ArraySource(_images(200), labels, class_names=("a", "b", "c"))
+    thin = ss.data.unbalanced(source, [1.0, 0.3, 0.0])
+    assert np.bincount(thin.labels + 1, minlength=4).tolist() == [50, 50, 15, 0]
+    assert thin.num_classes == 3 and thin.class_names == ("a", "b", "c")
+    # In their order, each once, and spread over the class.
+    assert np.all(np.diff(thin.indices) > 0)
+    ones = thin.indices[thin.labels == 1]
+    assert ones[0] == 1 and ones[-1] == 197 and np.diff(ones).max() <= 16
+    for place in (0, 40, len(thin) - 1):
+        np.testing.assert_array_equal(
+            thin[place]["image"], source[int(thin.indices[place])]["image"]
+        )
+
+
+def test_shares_that_do_not_fit_are_refused():
+    source = ss.data.ArraySource(_images(20), np.arange(20) % 2)
+    with pytest.raises(ValueError, match=r"got 3 shares; .* has 2 classes"):
+        ss.data.unbalanced(source, [1, 1, 1])
+    with pytest.raises(ValueError, match=r"shares \[1, 1.5\]; expected 0 to 1"):
+        ss.data.unbalanced(source, [1, 1.5])
+    with pytest.raises(ValueError, match="No image"):
+        ss.data.unbalanced(source, [0, 0])
+    with pytest.raises(ValueError, match="has 0 classes"):
+        ss.data.unbalanced(ss.data.ArraySource(_images(20)), [1])

@@ -1,10 +1,12 @@
-"""Some images kept from training, chosen by their content."""
+"""Some images of a source: those kept from training, or a share of each class."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from .._choose import evenly_spaced
 from ._source import AbstractSource, freeze
 
 
@@ -55,6 +57,46 @@ class Subset(AbstractSource):
     def num_classes(self) -> int:
         """The number of classes of the whole source."""
         return self.source.num_classes
+
+
+def unbalanced(source: AbstractSource, shares: Sequence[float | int]) -> Subset:
+    """A source of which only a share of each class is kept.
+
+    The images that stay are spread evenly over those of their class, so the same shares
+    always keep the same images. Images without a label stay.
+
+    !!! example
+        ```python
+        digits = ss.data.digits()
+        rare = ss.data.unbalanced(digits, [0.1] * 5 + [1.0] * 5)  # few of 0 to 4
+        ```
+
+    **Arguments:**
+
+    - `source`: with labels.
+    - `shares`: one for each class, in `[0, 1]`. Of a class of `n` images,
+        `round(share * n)` stay.
+
+    **Returns:** the images that stay, in their order.
+
+    **Raises:** ValueError for a source without labels, for another number of shares
+    than of classes, a share outside `[0, 1]`, or if no image stays.
+    """
+    number = source.num_classes
+    if len(shares) != number or number < 1:
+        raise ValueError(
+            f"`unbalanced` got {len(shares)} shares; {source} has {number} classes. "
+            "Give one share for each class."
+        )
+    if not all(0 <= share <= 1 for share in shares):
+        raise ValueError(f"`unbalanced` got shares {list(shares)}; expected 0 to 1.")
+    chosen = [np.flatnonzero(source.labels < 0)]
+    for label, share in enumerate(shares):
+        of_class = np.flatnonzero(source.labels == label)
+        kept = round(share * len(of_class))
+        if kept:
+            chosen.append(evenly_spaced(of_class, kept))
+    return Subset(source, np.sort(np.concatenate(chosen)))
 
 
 def held_out(source: AbstractSource, share: float) -> tuple[Subset, Subset]:

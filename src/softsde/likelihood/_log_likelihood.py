@@ -150,14 +150,16 @@ def log_likelihood(
     # Whether it jumps has been found out above: once, not at each evaluation.
     flow = dataclasses.replace(probability_flow(denoiser, forward=True), smooth=True)
 
-    def field(s, state, args):
+    # diffrax calls a field four times where it is traced; this one is traced once.
+    @eqx.filter_jit
+    def field(flow, probes, s, state, args):
         x, _ = state
         value, divergence = trace(lambda v: flow.vf(s, v, args), x, probes)
         # By the dimension, so that a tolerance means the same for all of them.
         return value, divergence / x.size
 
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(field),
+        diffrax.ODETerm(lambda *at: field(flow, probes, *at)),
         solver,
         jnp.zeros((), x.dtype),
         jnp.asarray(process.t1 - process.t0, x.dtype),

@@ -280,6 +280,13 @@ def _evaluated(subject: Subject, seed: int) -> tuple[list[Path], dict[str, Any]]
     return [path], report
 
 
+def evaluate_once(command: Evaluate) -> tuple[list[Path], dict[str, Any]]:
+    """Evaluates, or reads what the same model with the same options gave before."""
+    _check_numbers(command)
+    subject = Subject(command)
+    return _evaluated(subject, command.seed) or evaluate(command, subject)
+
+
 def main() -> None:
     _cli.run(_main)
 

@@ -20,7 +20,8 @@ class Quickstart:
     """Train, sample and evaluate on digits."""
 
     folder: Path = Path("runs/quickstart")
-    """Where to write. If it holds a run, that run is resumed."""
+    """Where to write. If it holds a run, that run is resumed, and what was measured
+    is read."""
     steps: int = 800
     """Training steps. More are better and take longer."""
     num: int = 500
@@ -57,7 +58,7 @@ def quickstart(command: Quickstart) -> list[Path]:
     run = str(command.folder)
     pictures = sample.sample(sample.Sample(run))
     print("4/4 Measuring them")
-    measured, report = evaluate.evaluate(
+    measured, report = evaluate.evaluate_once(
         evaluate.Evaluate(run, num=command.num, classifier=str(judge))
     )
     print(evaluate.table(report))

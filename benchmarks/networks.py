@@ -25,14 +25,28 @@ NETWORKS = {
     "UNet": lambda key: ss.nn.UNet(SHAPE, key=key),
     "NCSNpp.small": lambda key: ss.nn.NCSNpp.small(SHAPE, key=key),
     "DDPMpp.small": lambda key: ss.nn.DDPMpp.small(SHAPE, key=key),
+    "EDM2UNet, narrow": lambda key: ss.nn.EDM2UNet(
+        SHAPE,
+        width=32,
+        channel_multipliers=(1, 2, 2),
+        blocks_per_level=1,
+        attention_resolutions=(8,),
+        head_size=32,
+        key=key,
+    ),
+    "DiT": lambda key: ss.nn.DiT(SHAPE, key=key),
     "NCSNpp.cifar10_continuous": lambda key: ss.nn.NCSNpp.cifar10_continuous(key=key),
     "  with scan": lambda key: ss.nn.NCSNpp.cifar10_continuous(key=key, scan=True),
     "NCSNpp.cifar10_deep": lambda key: ss.nn.NCSNpp.cifar10_deep(key=key),
     "  deep with scan": lambda key: ss.nn.NCSNpp.cifar10_deep(key=key, scan=True),
     "NCSNpp.celeba64": lambda key: ss.nn.NCSNpp.celeba64(key=key),
     "DDPMpp.cifar10_continuous": lambda key: ss.nn.DDPMpp.cifar10_continuous(key=key),
+    "SongUNet.cifar10_ddpmpp": lambda key: ss.nn.SongUNet.cifar10_ddpmpp(key=key),
+    "NCSN": lambda key: ss.nn.NCSN(SHAPE, key=key),
+    "NCSNv2": lambda key: ss.nn.NCSNv2(SHAPE, key=key),
+    "EDM2UNet.imagenet64, S": lambda key: ss.nn.EDM2UNet.imagenet64("s", key=key),
 }
-TIMED = ("UNet", "NCSNpp.small", "DDPMpp.small")
+TIMED = ("UNet", "NCSNpp.small", "DDPMpp.small", "EDM2UNet, narrow", "DiT")
 OPTIMISER = optax.adam(2e-4)
 
 

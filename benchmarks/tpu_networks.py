@@ -8,7 +8,8 @@ which the batch is spread. The baseline is the same step, with the same loss, of
 process that does not corrupt (`C_t = I`); against it, the paper's blur. For each the
 table has the time of tracing and of compiling on this machine, and what the compiler
 says of one chip: its floating-point operations, the bytes that it moves, the memory
-that it holds at once, and the estimated time of a step.
+that it holds at once, and the estimated time of a step. The ratios are to the baseline.
+Where the compiler has no time for a program (`-`), operations and bytes remain.
 """
 
 import argparse
@@ -107,25 +108,17 @@ def measure(name: str, process: str, options: dict[str, Any], mesh: Mesh, batch:
     start = time.perf_counter()
     compiled = traced.lower(lowering_platforms=("tpu",)).compile()
     compiling = time.perf_counter() - start
-    cost = compiled.cost_analysis() or {}
-    memory = compiled.memory_analysis()
-    assert memory is not None
-    held = (
-        memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        + memory.temp_size_in_bytes
-        - memory.alias_size_in_bytes
-    )
+    cost = ss.train.program_cost(compiled)
     network = state.denoiser.network
     leaves = jax.tree.leaves(eqx.filter(network, is_array))
     return {
         "parameters": sum(math.prod(leaf.shape) for leaf in leaves),
         "trace": tracing,
         "compile": compiling,
-        "flops": cost.get("flops", math.nan),
-        "bytes": cost.get("bytes accessed", math.nan),
-        "seconds": cost.get("optimal_seconds", math.nan),
-        "memory": held,
+        "flops": cost.flops,
+        "bytes": cost.bytes_accessed,
+        "seconds": cost.seconds or math.nan,
+        "memory": cost.peak_bytes,
     }
 
 
@@ -148,21 +141,26 @@ def main() -> None:
     )
     print(
         f"{'network':27} {'process':8} {'M params':>8} {'trace':>6} {'compile':>8} "
-        f"{'TFLOP':>6} {'GB moved':>8} {'GiB held':>8} {'est. ms':>8} {'ratio':>6}"
+        f"{'TFLOP':>6} {'GB moved':>8} {'GiB held':>8} {'est. ms':>8}  ratios"
     )
     for name in arguments.networks:
-        baseline = math.nan
+        baseline = None
         for process in PROCESSES:
             row = measure(name, process, options, mesh, arguments.batch)
-            baseline = row["seconds"] if process == "C_t = I" else baseline
+            baseline = baseline or row
+            ratios = [row[of] / baseline[of] for of in ("flops", "bytes", "seconds")]
             print(
                 f"{name:27} {process:8} {row['parameters'] / 1e6:8.3f} "
                 f"{row['trace']:5.1f}s {row['compile']:7.1f}s "
                 f"{row['flops'] / 1e12:6.3f} {row['bytes'] / 1e9:8.2f} "
-                f"{row['memory'] / 2**30:8.2f} {1e3 * row['seconds']:8.2f} "
-                f"{row['seconds'] / baseline:6.3f}",
+                f"{row['memory'] / 2**30:8.2f} {_number(1e3 * row['seconds']):>8}  "
+                f"{' '.join(map(_number, ratios))}",
                 flush=True,
             )
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 if __name__ == "__main__":

@@ -220,6 +220,7 @@ def _by_class(
 
 def _logits(space: Space, features: np.ndarray) -> np.ndarray:
     """The logits of images whose features are at hand: they need no second pass."""
+    assert space.head is not None
     head = ss.metrics.FunctionFeatures(
         space.head, name="logits", value_range=(-np.inf, np.inf)
     )

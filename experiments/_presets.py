@@ -13,7 +13,7 @@ from ._config import (
 )
 from ._images import ImagesConfig
 from ._solvers import SolverConfig
-from ._spec import Spec
+from ._spec import Spec, parse
 
 # A million parameters, 4 MB: two hours of two cores show it a million images.
 _CPU_NETWORK = Spec(
@@ -172,6 +172,29 @@ def _paper(
     )
 
 
+def _ncsn(data: DataConfig, num_levels: int) -> Config:
+    """NCSN, as published: geometric levels of noise from 1 to 0.01, and 100 moves at
+    each (Song and Ermon, 2019). The average of the weights is that of 2020."""
+    levels = parse(f'noise_sequence("geometric", {num_levels})', "levels")
+    langevin = f'levels=noise_sequence("geometric", {num_levels}), step_size=2e-5'
+    return Config(
+        data=data,
+        process=Spec("ve", {"sigma_min": 0.01, "sigma_max": 1.0}),
+        network=Spec("NCSN", {"num_levels": num_levels}),
+        loss=Spec("AnnealedDSM", {"sigmas": levels}),
+        times=Spec("UniformTimes"),
+        prior=Spec("GaussianPrior"),
+        parametrisation=Spec("Score"),
+        optimiser=OptimiserConfig(
+            learning_rate=1e-3, warmup_steps=0, clip=1.0, ema_decay=0.999
+        ),
+        training=TrainingConfig(steps=200_000, sample_every=10_000),
+        sampling=SamplingConfig(
+            sampler=SolverConfig(solver=f"AnnealedLangevin({langevin}, steps=100)")
+        ),
+    )
+
+
 #: The ablations of the paper: a summary, and the options that change.
 ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "noise_0.05": ("noise up to 0.05", {"sigma_max": 0.05}),
@@ -217,3 +240,14 @@ def _paper_presets() -> dict[str, Preset]:
 
 
 PRESETS |= _paper_presets()
+
+PRESETS |= {
+    "ncsn_mnist": Preset(
+        "28x28 digits, NCSN with the report's 200 levels: for an accelerator.",
+        _ncsn(DataConfig("mnist"), 200),
+    ),
+    "ncsn_cifar10": Preset(
+        "32x32 photographs, NCSN with its 10 levels: for an accelerator.",
+        _ncsn(_PHOTOGRAPHS, 10),
+    ),
+}

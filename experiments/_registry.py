@@ -61,6 +61,7 @@ KINDS: dict[str, tuple[Any, Callable[[Any], bool]]] = {
         ss.fitting,
         lambda v: _is_final(v, ss.fitting.AbstractTransportMetric),
     ),
+    "levels of noise": (ss.schedules, lambda value: _makes_array(value)),
 }
 
 
@@ -80,6 +81,14 @@ def _makes(value: Any, kind: type) -> bool:
         return False
     returned = inspect.signature(value).return_annotation
     return inspect.isclass(returned) and issubclass(returned, kind)
+
+
+def _makes_array(value: Any) -> bool:
+    """Functions that return an array: sequences of levels."""
+    if not inspect.isfunction(value):
+        return False
+    # An annotation of jaxtyping names the class of its arrays.
+    return hasattr(inspect.signature(value).return_annotation, "array_type")
 
 
 def _is_fit(value: Any) -> bool:

@@ -18,11 +18,15 @@ from experiments._spec import Spec
 
 SHAPES = {
     "digits_blur": (8, 8, 1),
+    "digits_unbalanced": (8, 8, 1),
     "fashion_mnist_blur": (28, 28, 1),
     "mnist_blur": (28, 28, 1),
+    "mnist_unbalanced": (28, 28, 1),
     "images": (24, 24, 3),
     "cifar10_blur": (32, 32, 3),
     "celeba_blur": (64, 64, 3),
+    "ncsn_mnist": (28, 28, 1),
+    "ncsn_cifar10": (32, 32, 3),
 }
 
 
@@ -32,6 +36,7 @@ def test_every_preset_has_a_shape_here():
 
 PAPER = [name for name in PRESETS if name.startswith("paper_")]
 SHAPES |= {n: (32, 32, 3) if "cifar10" in n else (64, 64, 3) for n in PAPER}
+NCSN = ["ncsn_mnist", "ncsn_cifar10"]
 OTHERS = [name for name in PRESETS if name not in PAPER]
 
 
@@ -113,9 +118,9 @@ def _shapes(name):
 @pytest.mark.parametrize(
     "name",
     [
-        # The paper's networks are large.
+        # The networks of the papers are large.
         pytest.param(name, marks=pytest.mark.slow)
-        if name in ("celeba_blur", "cifar10_blur", *PAPER)
+        if name in ("celeba_blur", "cifar10_blur", *PAPER, *NCSN)
         else name
         for name in PRESETS
     ],

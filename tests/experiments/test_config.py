@@ -37,7 +37,7 @@ def test_every_preset_has_a_shape_here():
 PAPER = [name for name in PRESETS if name.startswith("paper_")]
 SHAPES |= {n: (32, 32, 3) if "cifar10" in n else (64, 64, 3) for n in PAPER}
 NCSN = ["ncsn_mnist", "ncsn_cifar10"]
-OTHERS = [name for name in PRESETS if name not in PAPER]
+OTHERS = [name for name in PRESETS if name not in (*PAPER, *NCSN)]
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -197,6 +197,25 @@ def test_the_ablation_of_matched_errors_is_equation_55():
     for t in (0.9, 0.95):
         reference = float(ss.ve(0.01, 50.0).sigma(t)) ** 2 / 50**2
         assert error(t) / error(1.0) == pytest.approx(reference, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [("ncsn_mnist", 200), ("ncsn_cifar10", 10)]
+)
+def test_ncsn_has_geometric_levels(name, number):
+    """Of noise, of the loss, of the network and of the sampler: the same."""
+    parts = _parts(name)
+    config, expected = PRESETS[name].config, np.geomspace(1.0, 0.01, number)
+    process = parts.process()
+    np.testing.assert_allclose(process.sigma(jnp.array(0.5)), 0.1, rtol=1e-5)
+    loss = parts.maker.make(config.loss, ("loss",), "--loss")
+    np.testing.assert_allclose(loss.sigmas[::-1], expected, rtol=1e-5)
+    network = eqx.filter_eval_shape(parts.network)
+    assert network.arguments["num_levels"] == number
+    assert network.sees == ss.nn.SeesLevel(0.01, 1.0, number)
+    solver = config.sampling.sampler.options()["solver"]
+    np.testing.assert_allclose(solver.levels, expected, rtol=1e-6)
+    assert (solver.step_size, solver.steps) == (2e-5, 100)
 
 
 @pytest.mark.parametrize("name", OTHERS)

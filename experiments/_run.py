@@ -41,8 +41,7 @@ and goes on where it stopped by `python -m experiments.train --resume {folder}`.
 | `model.json` | the model: its process, network and card (steps, images seen, commit) |
 | `model.safetensors` | its arrays: the averaged weights and the prior |
 | `checkpoints/` | the state of the training |
-| `averages/` | with `--optimiser.sigma-rel`: averages for `experiments.average` |
-
+{more}
 Draw more samples: `python -m experiments.sample {folder}`
 Measure them: `python -m experiments.evaluate {folder}`
 """
@@ -209,7 +208,9 @@ def start(folder: Path, config: Config, process: ss.Process, command: str) -> No
     config.save(folder / "config.json")
     content = ss.models.to_json(process)
     write_json(folder / "process.json", content)
-    text = _README.format(name=folder.name, folder=folder, command=command)
+    more = f"| `{AVERAGES}/` | stored averages, for `experiments.average` |\n"
+    more = more if config.optimiser.sigma_rel else ""
+    text = _README.format(name=folder.name, folder=folder, command=command, more=more)
     write_text(folder / "README.md", text)
 
 

@@ -22,6 +22,8 @@ def keep_unit_weights() -> optax.GradientTransformation:
     !!! example
 
         ```python
+        import optax
+
         optimiser = optax.chain(
             ss.train.make_optimiser(1e-2), ss.nn.keep_unit_weights()
         )

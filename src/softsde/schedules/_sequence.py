@@ -5,7 +5,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from .._checks import check_positive
 
@@ -51,7 +51,7 @@ def noise_sequence(
     p: float = 0.0,
     a: float | None = None,
     b: float | None = None,
-) -> Float[Array, " num"]:
+) -> Float[np.ndarray, " num"]:
     r"""A decreasing sequence of noise levels, both ends included.
 
     With $u = i / (n - 1)$ for $i = 0, \dots, n - 1$, $f$ the level `first` and $l$ the
@@ -120,4 +120,5 @@ def noise_sequence(
             f"{levels[0]} to {levels[-1]}, which do not fall, or not above 0. Take "
             "`a` < 0 < `m`."
         )
-    return jnp.asarray(levels, jnp.result_type(float))
+    # Levels are made before JAX may look for its devices: by the options of a command.
+    return levels.astype(jnp.result_type(float))

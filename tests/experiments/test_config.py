@@ -203,6 +203,24 @@ def test_the_ablation_of_matched_errors_is_equation_55():
         assert error(t) / error(1.0) == pytest.approx(reference, rel=0.02)
 
 
+def test_presets_touch_no_device():
+    """`use_cores` and `start_hosts` come after them, and too late if one did."""
+    code = (
+        "import jax; from experiments import _presets, quickstart; "
+        "jax.config.update('jax_num_cpu_devices', 3); print(jax.device_count())"
+    )
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    environment.pop("XLA_FLAGS", None)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=pathlib.Path(__file__).parents[2],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "3", done.stderr
+
+
 @pytest.mark.parametrize(
     ("name", "number"), [("ncsn_mnist", 200), ("ncsn_cifar10", 10)]
 )

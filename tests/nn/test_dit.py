@@ -104,6 +104,19 @@ def test_options_of_size_change_no_result(x64, key, option):
         assert float(jnp.max(jnp.abs(one))) > 1e-8  # no weight is idle
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_its_gradient_mixes_no_dtypes(key, dtype):
+    """Tests forbid it, as a user may; each gradient has the dtype of its weight."""
+    network = _naive.random_weights(
+        DiT(SHAPE, **SMALL, compute_dtype=dtype, key=key), dtype=np.float32
+    )
+    x = jnp.ones(SHAPE)
+    gradient = eqx.filter_grad(lambda n: jnp.sum(n(0.3, x) ** 2))(network)
+    leaves = jax.tree.leaves(gradient)
+    assert {leaf.dtype for leaf in leaves} == {np.dtype(np.float32)}
+    assert max(float(jnp.abs(leaf).max()) for leaf in leaves) > 0
+
+
 def test_bfloat16_is_float32_to_its_precision(key):
     plain = _naive.random_weights(DiT(SHAPE, **SMALL, key=key), dtype=np.float32)
     half = DiT(SHAPE, **SMALL, compute_dtype="bfloat16", key=key)

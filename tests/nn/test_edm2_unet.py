@@ -161,7 +161,7 @@ def _grow(weight):
 
 
 def test_a_zero_has_a_gradient():
-    """Of the magnitude of zero: the root there has none."""
+    """The magnitude of zero has one, though a root there has none."""
     gradient = jax.grad(lambda x: jnp.sum(ss.nn.unit_magnitude(x, 0)))(jnp.zeros(3))
     np.testing.assert_allclose(gradient, 1e4, rtol=1e-4)
 
@@ -218,7 +218,10 @@ def test_it_learns(key):
     ("change", "message"),
     [
         ({"shape": (6, 8, 1), "channel_multipliers": (1, 1, 1)}, "multiples of 4"),
-        ({"attention_resolutions": (16,)}, r"with \[16\]; its levels have .* \[8, 4\]"),
+        (
+            {"attention_resolutions": (16,)},
+            r"=\(16,\)`, and no level has the height 16; .* have 8, 4\.",
+        ),
         ({"head_size": 5}, r"`head_size=5`, and attention at \[16\] channels"),
         ({"num_classes": 2, "condition_size": 2}, "Give one of them"),
         ({"label_balance": 1.5}, r"`label_balance=1.5`; expected 0 to 1"),

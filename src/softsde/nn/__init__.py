@@ -10,7 +10,8 @@ from ._dit import (
     layer_norm as layer_norm,
     position_features as position_features,
 )
-from ._edm2_unet import EDM2Block as EDM2Block, EDM2UNet as EDM2UNet
+from ._edm2_block import EDM2Block as EDM2Block
+from ._edm2_unet import EDM2UNet as EDM2UNet
 from ._fourier_embedding import FourierEmbedding as FourierEmbedding
 from ._instance_norm import (
     ConditionalInstanceNormPlus as ConditionalInstanceNormPlus,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ._arguments import AbstractNetwork, Arguments, keep
-from ._layers import Conv, GroupNorm, Linear, image_shape, split
+from ._layers import Conv, GroupNorm, Linear, check_image, image_shape, split
 
 
 class Classifier(AbstractNetwork):
@@ -96,11 +96,7 @@ class Classifier(AbstractNetwork):
 
         **Returns:** a vector of `num_features` numbers.
         """
-        if x.shape != self.shape:
-            raise ValueError(
-                f"this classifier was made for images of shape {self.shape}; got "
-                f"{x.shape}. The call is unbatched: use `jax.vmap` for a batch."
-            )
+        check_image("classifier", x, self.shape)
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = jax.nn.silu(norm(conv(x)))
         x = self.dropout(jnp.ravel(x), key=key, inference=key is None)

@@ -1,5 +1,7 @@
 """A condition is a label, a vector or nothing, given beside the sample."""
 
+from typing import NoReturn
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -46,22 +48,32 @@ class ConditionEmbedding(eqx.Module):
 
         **Raises:** `ValueError` unless one of the two is given, and positive.
         """
-        given = [n for n in (num_classes, condition_size) if n is not None]
-        if len(given) != 1 or given[0] < 1:
-            raise ValueError(
-                f"a network got `num_classes={num_classes}` and `condition_size="
-                f"{condition_size}`; expected one positive number: `num_classes` if "
-                "the condition is a label, `condition_size` if it is a vector."
-            )
+        given = condition_length(num_classes, condition_size)
         # The embedding has unit variance for a label as for a vector of unit variance.
-        fan_in = 1 if num_classes is not None else given[0]
-        self.weight = initial_weight(key, (given[0], size), fan_in=fan_in)
+        fan_in = 1 if num_classes is not None else given
+        self.weight = initial_weight(key, (given, size), fan_in=fan_in)
         self.is_label = num_classes is not None
 
     def __call__(self, condition: Condition) -> Float[Array, " size"]:
         number, dtype = self.weight.shape[0], self.weight.dtype
         told = condition_vector(condition, number, self.is_label, dtype)
         return told @ self.weight.astype(told.dtype)
+
+
+def condition_length(num_classes: int | None, condition_size: int | None) -> int:
+    """The length of the vector that stands for a condition.
+
+    **Raises:** `ValueError` unless one of the two is given, and positive.
+    """
+    given = [n for n in (num_classes, condition_size) if n is not None]
+    if len(given) != 1 or given[0] < 1:
+        raise ValueError(
+            f"a network got `num_classes={num_classes}` and `condition_size="
+            f"{condition_size}`; expected one positive number: `num_classes` if the "
+            "condition is a label, `condition_size` if it is a vector. Give one of "
+            "them."
+        )
+    return given[0]
 
 
 def condition_vector(
@@ -130,8 +142,13 @@ def embed(
     if condition is None:
         return None
     if embedding is None:
-        raise ValueError(
-            f"this {owner} was made without conditions and got one. Make it with "
-            "`num_classes=` for integer labels or `condition_size=` for vectors."
-        )
+        refuse_condition(owner)
     return embedding(condition)
+
+
+def refuse_condition(owner: str) -> NoReturn:
+    """**Raises:** `ValueError` for a condition of a network that takes none."""
+    raise ValueError(
+        f"this {owner} was made without conditions and got one. Make it with "
+        "`num_classes=` for integer labels or `condition_size=` for vectors."
+    )

@@ -12,11 +12,13 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._types import Condition, ScalarLike
 from ._arguments import AbstractNetwork, Arguments, keep
 from ._at_size import block, check_dtype, compute_in
+from ._attention import attention
 from ._condition import ConditionEmbedding, embed, make_embedding
 from ._layers import (
     Linear,
     TimeEmbedding,
     at_least_float32,
+    check_image,
     image_shape,
     split,
 )
@@ -67,24 +69,6 @@ def position_features(
 
     row, column = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
     return np.concatenate([waves(row), waves(column)], axis=1)
-
-
-def attention(
-    query: Float[Array, "patches heads size"],
-    key: Float[Array, "patches heads size"],
-    value: Float[Array, "patches heads size"],
-) -> Float[Array, "patches heads size"]:
-    r"""$\operatorname{softmax}(Q K^\top / \sqrt d)\, V$ of each head, of size $d$.
-
-    The softmax is taken in at least float32.
-    """
-    if query.dtype == jnp.float64:
-        # `dot_product_attention` takes the softmax in float32 here, too.
-        logits = jnp.einsum("qhd,khd->hqk", query, key) / query.shape[-1] ** 0.5
-        return jnp.einsum("hqk,khd->qhd", jax.nn.softmax(logits, axis=-1), value)
-    # It promotes half precision to float32 by itself.
-    with jax.numpy_dtype_promotion("standard"):
-        return jax.nn.dot_product_attention(query, key, value)
 
 
 class DiTBlock(eqx.Module):
@@ -301,11 +285,7 @@ class DiT(AbstractNetwork):
         **Raises:** `ValueError` for an image or a condition that the network was not
         made for; an error at run time for a label that is out of range.
         """
-        if x.shape != self.shape:
-            raise ValueError(
-                f"this DiT was made for images of shape {self.shape}; got {x.shape}. "
-                "The call is unbatched: use `jax.vmap` for a batch."
-            )
+        check_image("DiT", x, self.shape)
         arguments = self.arguments
         told = embed("DiT", self.condition, condition)
         t = jnp.asarray(t, at_least_float32(x.dtype))

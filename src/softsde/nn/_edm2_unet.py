@@ -3,10 +3,9 @@
 import math
 from collections.abc import Iterator, Sequence
 from itertools import repeat
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -14,19 +13,12 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._types import Condition, ScalarLike
 from ._arguments import Arguments, keep
 from ._at_size import block, check_dtype, compute_in
-from ._condition import condition_vector
-from ._layers import at_least_float32, image_shape, split
-from ._magnitude import (
-    MPConv,
-    MPFourier,
-    mp_concatenate,
-    mp_silu,
-    mp_sum,
-    unit_magnitude,
-)
+from ._condition import condition_length, condition_vector, refuse_condition
+from ._edm2_block import EDM2Block, Kind, Resample
+from ._layers import at_least_float32, check_image, image_shape, split
+from ._magnitude import MPConv, MPFourier, mp_concatenate, mp_silu, mp_sum
 from ._published import (
     KERNEL,
-    POINTWISE,
     SCALAR,
     TRANSPOSED,
     VECTOR,
@@ -37,133 +29,7 @@ from ._published import (
     below,
     places,
 )
-from ._resample import mean_downsample, repeat_upsample
-
-Kind = Literal["encoder", "decoder"]
-Resample = Literal["down", "up"] | None
-
-
-class EDM2Block(eqx.Module):
-    r"""Two convolutions and self-attention, added so that magnitudes are kept.
-
-    $$h = \operatorname{conv}(a(m \cdot \operatorname{conv}(a(x)))), \qquad
-    m = 1 + \operatorname{linear}(e),$$
-
-    with the activation $a$ = [`softsde.nn.mp_silu`][] and the embedding $e$. $h$ and
-    the attention of the result are added by [`softsde.nn.mp_sum`][], with weight 0.3.
-    A block of the encoder first scales the vector of each pixel to magnitude one.
-
-    ??? cite "Reference"
-
-        Karras, Aittala, Lehtinen, Hellsten, Aila and Laine, *Analyzing and Improving
-        the Training Dynamics of Diffusion Models*, CVPR 2024 (Figure 21).
-    """
-
-    gain: Float[Array, ""]
-    conv1: MPConv
-    embedding: MPConv
-    conv2: MPConv
-    shortcut: MPConv | None
-    qkv: MPConv | None
-    out: MPConv | None
-    dropout: eqx.nn.Dropout
-    kind: Kind = eqx.field(static=True)
-    resample: Resample = eqx.field(static=True)
-    num_heads: int = eqx.field(static=True)
-    balance: float = eqx.field(static=True)
-    clip: float = eqx.field(static=True)
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        embedding_size: int,
-        *,
-        kind: Kind,
-        resample: Resample = None,
-        num_heads: int = 0,
-        dropout: float = 0.0,
-        balance: float = 0.3,
-        clip: float = 256.0,
-        key: PRNGKeyArray,
-    ):
-        """**Arguments:**
-
-        - `in_channels`, `out_channels`: lengths of the last axis before and after.
-        - `embedding_size`: length of the embedding.
-        - `kind`: `"encoder"` or `"decoder"`.
-        - `resample`: `"down"` halves the image, `"up"` doubles it, `None` keeps it.
-        - `num_heads`: of the attention; 0 for none.
-        - `dropout`: probability with which a feature is dropped between the
-            convolutions, where the call is given a key.
-        - `balance`: weight of what is added, 0 to 1.
-        - `clip`: bound of the features at the end.
-        - `key`: for the initial weights.
-        """
-        keys = split(key)
-        first = out_channels if kind == "encoder" else in_channels
-        self.gain = jnp.asarray(np.float32(0.0))
-        self.conv1 = MPConv(first, out_channels, 3, key=next(keys))
-        self.embedding = MPConv(embedding_size, out_channels, key=next(keys))
-        self.conv2 = MPConv(out_channels, out_channels, 3, key=next(keys))
-        self.shortcut = self.qkv = self.out = None
-        if in_channels != out_channels:
-            self.shortcut = MPConv(in_channels, out_channels, key=next(keys))
-        if num_heads:
-            self.qkv = MPConv(out_channels, 3 * out_channels, key=next(keys))
-            self.out = MPConv(out_channels, out_channels, key=next(keys))
-        self.dropout = eqx.nn.Dropout(dropout)
-        self.kind = kind
-        self.resample = resample
-        self.num_heads = num_heads
-        self.balance = balance
-        self.clip = clip
-
-    def __call__(
-        self,
-        embedding: Float[Array, " embedding_size"],
-        x: Float[Array, "height width in_channels"],
-        *,
-        key: PRNGKeyArray | None = None,
-    ) -> Float[Array, "out_height out_width out_channels"]:
-        """**Arguments:**
-
-        - `embedding`: of time and condition.
-        - `x`: a feature map.
-        - `key`: for dropout. Without one there is none, which is inference.
-
-        **Returns:** a feature map of the dtype of `x`.
-        """
-        if self.resample == "down":
-            x = mean_downsample(x)
-        if self.resample == "up":
-            x = repeat_upsample(x)
-        if self.kind == "encoder":
-            x = unit_magnitude(self._short(x), -1)
-        modulation = 1 + self.embedding(embedding, self.gain)
-        h = mp_silu(self.conv1(mp_silu(x)) * modulation[None, None])
-        h = self.conv2(self.dropout(h, key=key, inference=key is None))
-        if self.kind == "decoder":
-            x = self._short(x)
-        x = mp_sum(x, h, self.balance)
-        if self.qkv is not None and self.out is not None:
-            x = mp_sum(x, self.out(self._attention(self.qkv(x))), self.balance)
-        return jnp.clip(x, -self.clip, self.clip)
-
-    def _short(self, x: Array) -> Array:
-        return x if self.shortcut is None else self.shortcut(x)
-
-    def _attention(self, qkv: Array) -> Array:
-        """Attention of queries, keys and values of magnitude one."""
-        height, width, channels = qkv.shape
-        # Of each channel of a head in turn: query, key and value.
-        parts = qkv.reshape(height * width, self.num_heads, -1, 3)
-        query, key, value = jnp.moveaxis(unit_magnitude(parts, 2), 3, 0)
-        logits = jnp.einsum("qhd,khd->hqk", query, key / math.sqrt(key.shape[-1]))
-        logits = logits.astype(at_least_float32(qkv.dtype))
-        weights = jax.nn.softmax(logits, axis=-1).astype(qkv.dtype)
-        y = jnp.einsum("hqk,khd->qhd", weights, value)
-        return y.reshape(height, width, channels // 3)
+from ._score_options import check_levels
 
 
 class EDM2UNet(AbstractPublished):
@@ -278,8 +144,10 @@ class EDM2UNet(AbstractPublished):
         self.gain = jnp.asarray(np.float32(0.0))
         self.fourier = MPFourier(channels[0], key=next(keys))
         self.noise = MPConv(channels[0], size, key=next(keys))
-        given = num_classes or condition_size
-        self.label = None if given is None else MPConv(given, size, key=next(keys))
+        self.label = None
+        if num_classes is not None or condition_size is not None:
+            given = condition_length(num_classes, condition_size)
+            self.label = MPConv(given, size, key=next(keys))
         # One channel of ones takes the place of a bias.
         self.stem = MPConv(self.shape[-1] + 1, channels[0], 3, key=next(keys))
         made = [
@@ -325,11 +193,7 @@ class EDM2UNet(AbstractPublished):
         **Raises:** `ValueError` for an image or a condition that the network was not
         made for; an error at run time for a label that is out of range.
         """
-        if x.shape != self.shape:
-            raise ValueError(
-                f"this EDM2UNet was made for images of shape {self.shape}; got "
-                f"{x.shape}. The call is unbatched: use `jax.vmap` for a batch."
-            )
+        check_image("EDM2UNet", x, self.shape)
         arguments = self.arguments
         seen = jnp.asarray(t, at_least_float32(x.dtype))
         h = compute_in(arguments["compute_dtype"], x)
@@ -369,10 +233,7 @@ class EDM2UNet(AbstractPublished):
         features = self.noise(self.fourier(seen))
         if self.label is None:
             if condition is not None:
-                raise ValueError(
-                    "this `EDM2UNet` was made without conditions, and got one. Make it "
-                    "with `num_classes=` for labels or `condition_size=` for vectors."
-                )
+                refuse_condition("EDM2UNet")
             return mp_silu(features)
         number = self.label.weight.shape[0]
         is_label = arguments["num_classes"] is not None
@@ -402,7 +263,7 @@ class EDM2UNet(AbstractPublished):
         for part in _parts(self.arguments):
             path = (part.kind, number[part.kind])
             number[part.kind] += 1
-            inner = _block_names(getattr(self, part.kind)[path[1]])
+            inner = getattr(self, part.kind)[path[1]].state_names()
             names |= dict(below(f"unet.{part.name}.", path, inner))
         return names | places(
             ("unet.out_conv.weight", "head.weight", KERNEL),
@@ -494,42 +355,14 @@ def _parts(arguments: dict[str, Any]) -> Iterator[_Part]:
             last = width
 
 
-def _block_names(part: EDM2Block) -> dict[str, Place]:
-    """The names of a block."""
-    names = places(
-        ("emb_gain", "gain", SCALAR),
-        ("conv_res0.weight", "conv1.weight", KERNEL),
-        ("emb_linear.weight", "embedding.weight", TRANSPOSED),
-        ("conv_res1.weight", "conv2.weight", KERNEL),
-    )
-    if part.shortcut is not None:
-        names |= places(("conv_skip.weight", "shortcut.weight", POINTWISE))
-    if part.qkv is not None:
-        names |= places(
-            ("attn_qkv.weight", "qkv.weight", POINTWISE),
-            ("attn_proj.weight", "out.weight", POINTWISE),
-        )
-    return names
-
-
 def _check(arguments: dict[str, Any]) -> None:
     """Refuses options that do not go together."""
-    height, columns, _ = arguments["shape"]
-    multipliers = arguments["channel_multipliers"]
-    sizes = [height // 2**level for level in range(len(multipliers))]
-    factor = 2 ** (len(multipliers) - 1)
-    if not multipliers or height % factor or columns % factor:
-        raise ValueError(
-            f"`EDM2UNet` got images of {height}x{columns} for {len(multipliers)} "
-            f"levels; both sides must be multiples of {factor}. Pad or crop the "
-            "images, or give fewer `channel_multipliers`."
-        )
-    unknown = sorted(set(arguments["attention_resolutions"]) - set(sizes))
-    if unknown:
-        raise ValueError(
-            f"`EDM2UNet` got `attention_resolutions` with {unknown}; its levels have "
-            f"the heights {sizes}."
-        )
+    check_levels(
+        "EDM2UNet",
+        image_shape("EDM2UNet", arguments["shape"]),
+        tuple(arguments["channel_multipliers"]),
+        tuple(arguments["attention_resolutions"]),
+    )
     head_size = arguments["head_size"]
     attend = {part.out_channels for part in _parts(arguments) if part.attends}
     uneven = sorted(width for width in attend if width % head_size)
@@ -537,11 +370,6 @@ def _check(arguments: dict[str, Any]) -> None:
         raise ValueError(
             f"`EDM2UNet` got `head_size={head_size}`, and attention at {uneven} "
             "channels; expected a divisor of them."
-        )
-    if arguments["num_classes"] is not None and arguments["condition_size"] is not None:
-        raise ValueError(
-            "`EDM2UNet` got both `num_classes` and `condition_size`; a condition is a "
-            "label or a vector. Give one of them."
         )
     for name in ("label_balance", "concatenate_balance"):
         if not 0 <= arguments[name] <= 1:

@@ -112,6 +112,18 @@ def image_shape(owner: str, shape: Sequence[int]) -> tuple[int, int, int]:
     return height, width, channels
 
 
+def check_image(owner: str, x: Array, shape: tuple[int, int, int]) -> None:
+    """Refuses an image of another shape than the network was made for.
+
+    **Raises:** `ValueError`.
+    """
+    if x.shape != shape:
+        raise ValueError(
+            f"this {owner} was made for images of shape {shape}; got {x.shape}. The "
+            "call is unbatched: use `jax.vmap` for a batch."
+        )
+
+
 def at_least_float32(dtype: np.dtype) -> np.dtype:
     """The dtype in which sums over many numbers are taken."""
     return dtype if jnp.finfo(dtype).bits >= 32 else np.dtype(np.float32)
@@ -155,6 +167,28 @@ class Linear(eqx.Module):
     def __call__(self, x: Float[Array, "*axes in_size"]) -> Float[Array, "*axes out"]:
         y = x @ self.weight.astype(x.dtype)
         return y + jnp.broadcast_to(self.bias.astype(x.dtype), y.shape)
+
+
+def correlate(
+    x: Float[Array, "height width in_channels"],
+    weight: Float[Array, "rows columns in_channels out_channels"],
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    input_dilation: int = 1,
+) -> Float[Array, "out_height out_width out_channels"]:
+    """A two-dimensional cross-correlation, channels-last, in the dtype of `x`."""
+    (y,) = jax.lax.conv_general_dilated(
+        x[None],
+        weight.astype(x.dtype),
+        window_strides=(stride, stride),
+        padding=((padding, padding), (padding, padding)),
+        lhs_dilation=(input_dilation, input_dilation),
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    return y
 
 
 class Conv(eqx.Module):
@@ -225,13 +259,8 @@ class Conv(eqx.Module):
         self, x: Float[Array, "height width in_channels"]
     ) -> Float[Array, "out_height out_width out_channels"]:
         half = self.dilation * (self.weight.shape[0] // 2)
-        (y,) = jax.lax.conv_general_dilated(
-            x[None],
-            self.weight.astype(x.dtype),
-            window_strides=(self.stride, self.stride),
-            padding=((half, half), (half, half)),
-            rhs_dilation=(self.dilation, self.dilation),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        y = correlate(
+            x, self.weight, stride=self.stride, padding=half, dilation=self.dilation
         )
         return self.add_bias(y)
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ._layers import at_least_float32, initial_weight, split
+from ._layers import at_least_float32, correlate, initial_weight, split
 
 # The root mean square of silu of a standard normal.
 _SILU = 0.596
@@ -133,12 +133,4 @@ class MPConv(eqx.Module):
         weight = weight.astype(x.dtype)
         if weight.ndim == 2:
             return x @ weight
-        half = weight.shape[0] // 2
-        (y,) = jax.lax.conv_general_dilated(
-            x[None],
-            weight,
-            window_strides=(1, 1),
-            padding=((half, half), (half, half)),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
-        return y
+        return correlate(x, weight, padding=weight.shape[0] // 2)

@@ -13,7 +13,7 @@ from ._arguments import Arguments, keep
 from ._at_size import block, check_dtype, compute_in
 from ._condition import ConditionEmbedding, embed, make_embedding
 from ._instance_norm import ConditionalInstanceNormPlus, InstanceNormPlus
-from ._layers import Conv, image_shape, split
+from ._layers import Conv, check_image, image_shape, split
 from ._published import AbstractPublished, Constant, StateNames, below
 from ._refine import (
     Level,
@@ -164,11 +164,7 @@ class AbstractRefineNetwork(AbstractPublished):
     ) -> Float[Array, "height width channels"]:
         """The output of the RefineNet, of the dtype of `x`."""
         owner = type(self).__name__
-        if x.shape != self.shape:
-            raise ValueError(
-                f"this {owner} was made for images of shape {self.shape}; got "
-                f"{x.shape}. The call is unbatched: use `jax.vmap` for a batch."
-            )
+        check_image(owner, x, self.shape)
         options = self.arguments
         told = embed(owner, self.condition, condition)
         h = compute_in(options["compute_dtype"], x)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ._layers import Conv
+from ._layers import Conv, correlate
 from ._published import KERNEL, Place, weight_and_bias
 
 FACTOR = 2
@@ -149,7 +149,7 @@ class Upsample(eqx.Module):
         # The convolution of the image with zeros between, at every place where its
         # kernel meets a pixel; then the filter.
         kernel = self.conv.weight.shape[0]
-        y = _correlate(x, self.conv.weight, padding=kernel - 1, dilation=FACTOR)
+        y = correlate(x, self.conv.weight, padding=kernel - 1, input_dilation=FACTOR)
         taps = _taps(self.fir, FACTOR)
         spare = len(taps) - FACTOR - (kernel - 1)
         pad = ((spare + 1) // 2 + FACTOR - 1, spare // 2 + 1)
@@ -209,7 +209,7 @@ class Downsample(eqx.Module):
             spare = len(taps) - FACTOR + (self.conv.weight.shape[0] - 1)
             for axis in (0, 1):
                 x = _filter(x, taps, ((spare + 1) // 2, spare // 2), axis)
-        y = _correlate(x, self.conv.weight, stride=FACTOR)
+        y = correlate(x, self.conv.weight, stride=FACTOR)
         return self.conv.add_bias(y)
 
     def state_names(self) -> dict[str, Place]:
@@ -300,17 +300,3 @@ def _weighted(parts: list[Array], weights: np.ndarray) -> Array:
         ),
         start=jnp.zeros_like(parts[0]),
     )
-
-
-def _correlate(
-    x: Array, weight: Array, *, stride: int = 1, padding: int = 0, dilation: int = 1
-) -> Array:
-    (y,) = jax.lax.conv_general_dilated(
-        x[None],
-        weight.astype(x.dtype),
-        window_strides=(stride, stride),
-        padding=((padding, padding), (padding, padding)),
-        lhs_dilation=(dilation, dilation),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-    return y

@@ -20,7 +20,15 @@ from .._types import Condition, ScalarLike
 from ._arguments import Arguments
 from ._condition import ConditionEmbedding, embed, make_embedding
 from ._fourier_embedding import FourierEmbedding
-from ._layers import Conv, GroupNorm, Linear, at_least_float32, image_shape, split
+from ._layers import (
+    Conv,
+    GroupNorm,
+    Linear,
+    at_least_float32,
+    check_image,
+    image_shape,
+    split,
+)
 from ._pixel_attention import PixelAttention
 from ._positional_embedding import positional_embedding
 from ._published import (
@@ -212,11 +220,7 @@ class ScoreNet(eqx.Module):
         *,
         key: PRNGKeyArray | None,
     ) -> Float[Array, "height width channels"]:
-        if x.shape != self.shape:
-            raise ValueError(
-                f"this {self.owner} was made for images of shape {self.shape}; got "
-                f"{x.shape}. The call is unbatched: use `jax.vmap` for a batch."
-            )
+        check_image(self.owner, x, self.shape)
         options = self.options
         keys = repeat(None) if key is None else split(key)
         seen = jnp.asarray(seen, at_least_float32(x.dtype))

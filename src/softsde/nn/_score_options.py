@@ -75,11 +75,6 @@ class ScoreOptions:
                     f"`{owner}` got `{name}={getattr(self, name)}`; expected a "
                     "positive number."
                 )
-        if not self.channel_multipliers or min(self.channel_multipliers) < 1:
-            raise ValueError(
-                f"`{owner}` got `channel_multipliers={self.channel_multipliers}`; "
-                "expected a positive number for each level, such as `(1, 2, 2)`."
-            )
         if not 0 < self.sigma_min < self.sigma_max:
             raise ValueError(
                 f"`{owner}` got `sigma_min={self.sigma_min}` and `sigma_max="
@@ -92,28 +87,7 @@ class ScoreOptions:
                 "`condition_size`; a condition is added to the embedding of the time, "
                 "which this network has not. Use `conditional=True`."
             )
-        self._check_shape(owner, shape)
-
-    def _check_shape(self, owner: str, shape: tuple[int, int, int]) -> None:
-        halvings = len(self.channel_multipliers) - 1
-        height, width, _ = shape
-        coarsest = 2**halvings
-        if height % coarsest or width % coarsest or min(shape) < 1:
-            up = [-(-side // coarsest) * coarsest for side in (height, width)]
-            raise ValueError(
-                f"a `{owner}` of {halvings + 1} levels halves the image {halvings} "
-                f"times, so height and width must be multiples of {coarsest}; got "
-                f"{height}x{width}. Pad the images to {up[0]}x{up[1]}, or use fewer "
-                "`channel_multipliers`."
-            )
-        heights = [height // 2**level for level in range(halvings + 1)]
-        for resolution in self.attention_resolutions:
-            if resolution not in heights:
-                raise ValueError(
-                    f"`{owner}` got `attention_resolutions="
-                    f"{self.attention_resolutions}`, and no level has the height "
-                    f"{resolution}; the levels have {', '.join(map(str, heights))}."
-                )
+        check_levels(owner, shape, self.channel_multipliers, self.attention_resolutions)
 
     def sees(self) -> AbstractSees:
         """The scalar that the network is given as the time, as it was published.
@@ -141,3 +115,39 @@ def small_options(shape: Sequence[int]) -> dict[str, Any]:
         "attention_resolutions": (shape[0] // 4,),
         "centered": True,
     }
+
+
+def check_levels(
+    owner: str,
+    shape: tuple[int, int, int],
+    channel_multipliers: tuple[int, ...],
+    attention_resolutions: tuple[int, ...],
+) -> None:
+    """Refuses levels that an image does not have.
+
+    **Raises:** `ValueError`, with what would do.
+    """
+    if not channel_multipliers or min(channel_multipliers) < 1:
+        raise ValueError(
+            f"`{owner}` got `channel_multipliers={channel_multipliers}`; "
+            "expected a positive number for each level, such as `(1, 2, 2)`."
+        )
+    halvings = len(channel_multipliers) - 1
+    height, width, _ = shape
+    coarsest = 2**halvings
+    if height % coarsest or width % coarsest or min(shape) < 1:
+        up = [-(-side // coarsest) * coarsest for side in (height, width)]
+        raise ValueError(
+            f"a `{owner}` of {halvings + 1} levels halves the image {halvings} "
+            f"times, so height and width must be multiples of {coarsest}; got "
+            f"{height}x{width}. Pad the images to {up[0]}x{up[1]}, or use fewer "
+            "`channel_multipliers`."
+        )
+    heights = [height // 2**level for level in range(halvings + 1)]
+    for resolution in attention_resolutions:
+        if resolution not in heights:
+            raise ValueError(
+                f"`{owner}` got `attention_resolutions="
+                f"{attention_resolutions}`, and no level has the height "
+                f"{resolution}; the levels have {', '.join(map(str, heights))}."
+            )

@@ -14,7 +14,14 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._types import Condition, ScalarLike
 from ._arguments import Arguments, keep
 from ._condition import condition_vector
-from ._layers import GroupNorm, Linear, at_least_float32, image_shape, split
+from ._layers import (
+    GroupNorm,
+    Linear,
+    at_least_float32,
+    check_image,
+    image_shape,
+    split,
+)
 from ._pixel_attention import PixelAttention
 from ._positional_embedding import positional_embedding
 from ._published import (
@@ -192,11 +199,7 @@ class SongUNet(AbstractPublished):
         made for; an error at run time for a label that is out of range.
         """
         net = self.net
-        if x.shape != net.shape:
-            raise ValueError(
-                f"this SongUNet was made for images of shape {net.shape}; got "
-                f"{x.shape}. The call is unbatched: use `jax.vmap` for a batch."
-            )
+        check_image("SongUNet", x, net.shape)
         seen = jnp.asarray(t, at_least_float32(x.dtype))
         compute = net.options.dtype(x.dtype)
         embedding = self._embedding(seen, condition).astype(compute)

@@ -25,6 +25,7 @@ from ._layers import (
     SelfAttention,
     TimeEmbedding,
     at_least_float32,
+    check_image,
     image_shape,
     split,
 )
@@ -380,11 +381,7 @@ class UNet(AbstractNetwork):
         **Raises:** `ValueError` for an image or a condition that the network was not
         made for; an error at run time for a label that is out of range.
         """
-        if x.shape != self.shape:
-            raise ValueError(
-                f"this UNet was made for images of shape {self.shape}; got "
-                f"{x.shape}. The call is unbatched: use `jax.vmap` for a batch."
-            )
+        check_image("UNet", x, self.shape)
         keys = repeat(None) if key is None else split(key)
         t = jnp.asarray(t, at_least_float32(x.dtype))
         told = embed("UNet", self.condition, condition)

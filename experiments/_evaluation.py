@@ -74,13 +74,9 @@ class Reference:
     proportions: np.ndarray | None
     #: Names of the classes, or their numbers.
     names: tuple[str, ...]
-
-    def classes(self, space: Space) -> np.ndarray:
-        """The classes that the classifier sees in the images whose features are kept.
-
-        Those of samples are seen by the classifier too: both make the same mistakes.
-        """
-        return np.argmax(_logits(space, self.statistics.kept), axis=1)
+    #: The classes that the classifier sees in the images whose features are kept. It
+    #: sees those of samples too, and makes the same mistakes. `None` without labels.
+    classes: np.ndarray | None
 
 
 #: Statistics of training images, by their content.
@@ -121,11 +117,13 @@ def open_reference(source: ss.data.AbstractSource, limit: int, space: Space):
     )
     labels = ss.data.to_labels(source, limit=limit)
     counts = np.bincount(labels[labels >= 0], minlength=max(source.num_classes, 1))
+    has_classes = space.head is not None and counts.any()
     return Reference(
         images,
         statistics,
-        counts / counts.sum() if space.head is not None and counts.any() else None,
+        counts / counts.sum() if has_classes else None,
         tuple(source.class_names or map(str, range(source.num_classes))),
+        np.argmax(_logits(space, statistics.kept), axis=1) if has_classes else None,
     )
 
 
@@ -178,7 +176,7 @@ def measure_images(
         numbers["classifier_score"] = ss.metrics.inception_score(
             logits, num_splits=min(10, len(logits) // 2)
         ).value
-        if reference.proportions is not None:
+        if reference.proportions is not None and reference.classes is not None:
             classes = ss.metrics.class_proportions(
                 logits, reference=reference.proportions
             )
@@ -192,7 +190,7 @@ def measure_images(
                 "training": reference.proportions.tolist(),
                 "kernel_distance": _by_class(
                     (statistics.kept, np.argmax(logits, axis=1)),
-                    (reference.statistics.kept, reference.classes(space)),
+                    (reference.statistics.kept, reference.classes),
                     len(reference.proportions),
                 ),
             }

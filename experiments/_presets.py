@@ -175,13 +175,13 @@ def _paper(
 def _ncsn(data: DataConfig, num_levels: int) -> Config:
     """NCSN, as published: geometric levels of noise from 1 to 0.01, and 100 moves at
     each (Song and Ermon, 2019). The average of the weights is that of 2020."""
-    levels = parse(f'noise_sequence("geometric", {num_levels})', "levels")
-    langevin = f'levels=noise_sequence("geometric", {num_levels}), step_size=2e-5'
+    levels = f'noise_sequence("geometric", {num_levels})'
+    langevin = f"AnnealedLangevin(levels={levels}, step_size=2e-5, steps=100)"
     return Config(
         data=data,
         process=Spec("ve", {"sigma_min": 0.01, "sigma_max": 1.0}),
         network=Spec("NCSN", {"num_levels": num_levels}),
-        loss=Spec("AnnealedDSM", {"sigmas": levels}),
+        loss=Spec("AnnealedDSM", {"sigmas": parse(levels, "levels")}),
         times=Spec("UniformTimes"),
         prior=Spec("GaussianPrior"),
         parametrisation=Spec("Score"),
@@ -189,9 +189,7 @@ def _ncsn(data: DataConfig, num_levels: int) -> Config:
             learning_rate=1e-3, warmup_steps=0, clip=1.0, ema_decay=0.999
         ),
         training=TrainingConfig(steps=200_000, sample_every=10_000),
-        sampling=SamplingConfig(
-            sampler=SolverConfig(solver=f"AnnealedLangevin({langevin}, steps=100)")
-        ),
+        sampling=SamplingConfig(sampler=SolverConfig(solver=langevin)),
     )
 
 

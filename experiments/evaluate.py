@@ -243,7 +243,7 @@ def over_seeds(command: Evaluate) -> tuple[list[Path], dict[str, Any]]:
     paths, reports = [], []
     for seed in seeds:
         one = replace(command, seed=seed, seeds=None)
-        written, report = _evaluated(subject, seed) or evaluate(one, subject)
+        written, report = evaluate_once(one, subject)
         paths += [path for path in written if path not in paths]
         reports.append(report)
     samples = dict(reports[0]["samples"])
@@ -280,10 +280,12 @@ def _evaluated(subject: Subject, seed: int) -> tuple[list[Path], dict[str, Any]]
     return [path], report
 
 
-def evaluate_once(command: Evaluate) -> tuple[list[Path], dict[str, Any]]:
+def evaluate_once(
+    command: Evaluate, subject: Subject | None = None
+) -> tuple[list[Path], dict[str, Any]]:
     """Evaluates, or reads what the same model with the same options gave before."""
     _check_numbers(command)
-    subject = Subject(command)
+    subject = Subject(command) if subject is None else subject
     return _evaluated(subject, command.seed) or evaluate(command, subject)
 
 

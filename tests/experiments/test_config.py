@@ -225,7 +225,7 @@ def test_presets_touch_no_device():
     ("name", "number"), [("ncsn_mnist", 200), ("ncsn_cifar10", 10)]
 )
 def test_ncsn_has_geometric_levels(name, number):
-    """Of noise, of the loss, of the network and of the sampler: the same."""
+    """Noise, loss, network and sampler have the same levels."""
     parts = _parts(name)
     config, expected = PRESETS[name].config, np.geomspace(1.0, 0.01, number)
     process = parts.process()

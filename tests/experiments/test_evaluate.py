@@ -96,7 +96,7 @@ def _class_images(rng, labels, shift=0.0):
 
 
 def test_each_class_has_its_share_and_its_distance():
-    """Of three classes the second is drawn too bright, and the third never."""
+    """The second of three classes is drawn too bright, and the third never."""
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1, 2], [300, 200, 100])
     images = (255 * _class_images(rng, labels)).astype(np.uint8)

@@ -16,7 +16,7 @@ from softsde import train
 @pytest.mark.slow
 @pytest.mark.parametrize("asynchronous", [True, False])
 def test_a_death_between_any_two_operations_of_a_checkpoint(tmp_path, asynchronous):
-    """Of a hundred deaths each leaves the newest checkpoint whole."""
+    """A hundred deaths each leave the newest checkpoint whole."""
     folder = tmp_path / "run"
     state, data, states = make_state(), iter(make_data()), {}
     step = shared_step(None)

@@ -37,7 +37,7 @@ and goes on where it stopped by `python -m experiments.train --resume {folder}`.
 | `process.json` | the process, with the schedule that was chosen from the data |
 | `metrics.jsonl` | one line every few steps: loss, gradient norm, learning rate |
 | `loss.png` | the same as a picture |
-| `samples/step_*.png` | uncurated samples, always of the same seed |
+| `samples/step_*.png` | uncurated samples of one seed, and four on their way |
 | `model.json` | the model: its process, network and card (steps, images seen, commit) |
 | `model.safetensors` | its arrays: the averaged weights and the prior |
 | `checkpoints/` | the state of the training |

@@ -22,7 +22,7 @@ class Quickstart:
     folder: Path = Path("runs/quickstart")
     """Where to write. If it holds a run, that run is resumed, and what was measured
     is read."""
-    steps: int = 800
+    steps: int = 600
     """Training steps. More are better and take longer."""
     num: int = 500
     """Number of samples to measure."""
@@ -52,11 +52,11 @@ def quickstart(command: Quickstart) -> list[Path]:
     train.train(config, command.folder, command=words)
     print("2/4 Training a classifier, to measure the model with")
     judge, _ = classifier.train(
-        classifier.Train("digits", folder=command.folder / "classifier", epochs=30.0)
+        classifier.Train("digits", folder=command.folder / "classifier", epochs=20.0)
     )
     print("3/4 Drawing samples")
     run = str(command.folder)
-    pictures = sample.sample(sample.Sample(run))
+    pictures = sample.sample_once(sample.Sample(run))
     print("4/4 Measuring them")
     measured, report = evaluate.evaluate_once(
         evaluate.Evaluate(run, num=command.num, classifier=str(judge))

@@ -1,25 +1,26 @@
 """Draw samples from a model: `python -m experiments.sample RUN`.
 
 RUN is a run folder, such as runs/digits_blur, or the name of a model that comes with
-the package. Writes a picture of the samples, the samples themselves, and a picture of
-four of them on their way from the prior to the image.
+the package. Writes a picture of the samples, the samples themselves, a picture of four
+of them on their way from the prior to the image, and what they were drawn with.
 """
 
 import dataclasses
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import diffrax
-import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
 
 import softsde as ss
-from softsde._files import atomically
+from softsde._files import atomically, write_json
 
-from . import _cli, _run
+from . import _cli, _pictures, _run
+from ._config import to_dict
 from ._errors import CommandError
 from ._solvers import SolverConfig
 
@@ -51,6 +52,9 @@ class Sample:
     """Number of images drawn at once."""
     seed: int = 0
     """Each seed draws other images."""
+    bar: bool = False
+    """Show a bar over the steps of the sampler. Such a program is compiled anew by each
+    start of the command."""
     folder: Path | None = None
     """Where to write; by default `drawn/` in the run folder, or for a model that comes
     with the package in runs/shipped/RUN."""
@@ -105,13 +109,57 @@ def sampler_options(command: Sample, sampler: SolverConfig) -> dict[str, Any]:
     return options
 
 
+@dataclass(frozen=True)
+class _Drawing:
+    """What a command draws, from which model, and to where."""
+
+    command: Sample
+    model: ss.Model
+    sampler: SolverConfig
+    folder: Path
+
+    @staticmethod
+    def of(command: Sample) -> "_Drawing":
+        for option, value in (("num", command.num), ("batch-size", command.batch_size)):
+            if value < 1:
+                raise CommandError(f"`--{option}` is {value}; expected at least 1.")
+        folder = command.folder or _run.output_folder(command.run) / "drawn"
+        sampler = command.sampler.completed(_run.sampler_of(command.run))
+        return _Drawing(command, _run.open_model(command.run), sampler, folder)
+
+    def file(self, end: str) -> Path:
+        return self.folder / f"{_stem(self.command, self.sampler)}{end}"
+
+    def record(self) -> dict[str, Any]:
+        """The model and all options, as they are written beside the samples."""
+        options = to_dict(dataclasses.replace(self.command, folder=None, bar=False))
+        sampler = dataclasses.asdict(self.sampler)
+        found = {"model": self.model.card, "options": {**options, "sampler": sampler}}
+        return json.loads(json.dumps(found, default=str))
+
+
+def sample_once(command: Sample) -> list[Path]:
+    """Draws, or names what the same model with the same options has drawn before."""
+    drawing = _Drawing.of(command)
+    paths = [drawing.file(end) for end in (".png", "_way.png", ".npz", ".json")]
+    try:
+        found = json.loads(paths[-1].read_text())
+    except (OSError, ValueError):
+        found = None
+    if found != drawing.record() or not all(path.exists() for path in paths):
+        return _sample(drawing)
+    _cli.say(f"{paths[0]} is there: it is of the same model and options.")
+    return paths
+
+
 def sample(command: Sample) -> list[Path]:
     """Draws, and returns the paths written."""
-    for option, value in (("num", command.num), ("batch-size", command.batch_size)):
-        if value < 1:
-            raise CommandError(f"`--{option}` is {value}; expected at least 1.")
-    model = _run.open_model(command.run)
-    sampler = command.sampler.completed(_run.sampler_of(command.run))
+    return _sample(_Drawing.of(command))
+
+
+def _sample(drawing: _Drawing) -> list[Path]:
+    command = drawing.command
+    model, sampler, file = drawing.model, drawing.sampler, drawing.file
     options = sampler_options(command, sampler)
     condition = conditions(model, command.labels, command.num)
     if command.guidance is not None:
@@ -121,58 +169,40 @@ def sample(command: Sample) -> list[Path]:
             )
         guided = ss.guidance.ClassifierFree(model.denoiser, command.guidance)
         model = ss.Model(guided, model.prior, model.card)
-    folder = command.folder or _run.output_folder(command.run) / "drawn"
-    stem = _stem(command, sampler)
-    with _cli.stage(f"Drawing {command.num:,} samples, {sampler.label}"):
-        try:
-            images = model.sample(
+    try:
+        with _cli.stage(f"Drawing {command.num:,} samples, {sampler.label}"):
+            images, way = _pictures.draw(
+                model,
                 command.num,
+                options,
                 seed=command.seed,
                 condition=condition,
                 batch_size=command.batch_size,
-                **options,
+                bar=command.bar,
             )
-        except (ValueError, TypeError) as error:
-            raise CommandError(f"`--solver {sampler.label}`: {error}") from error
-    with _cli.stage("Drawing four of them on their way"):
-        strip = _way(command, model, condition, options)
+    except (ValueError, TypeError) as error:
+        raise CommandError(f"`--solver {sampler.label}`: {error}") from error
 
-    scale, pad = _run.layout(images.shape[1:])
-    columns = 8 if command.num <= 64 else 16
-    paths = [
-        ss.plotting.save_grid(
-            folder / f"{stem}.png",
-            images[:256],
-            columns=columns,
-            scale=scale,
-            pad=pad,
-            title=f"{command.num} samples, {sampler.label}, uncurated",
-        )
-    ]
-    if strip is not None:
-        paths.append(
-            ss.plotting.save_png(
-                folder / f"{stem}_way.png",
-                ss.plotting.trajectory_strip(strip, frames=12, scale=scale, pad=pad),
-                title="from prior to sample: the state, and below it the prediction",
-            )
-        )
+    title = f"{command.num} samples, {sampler.label}, uncurated"
+    paths = _pictures.save(file(".png"), images, way, title)
     arrays: dict[str, Any] = {
         "images": np.clip(images, 0, 1) if command.clip else images
     }
     if condition is not None:
         arrays["labels"] = np.asarray(condition)
-    with atomically(folder / f"{stem}.npz") as file:
-        np.savez_compressed(file, **arrays)
-    paths.append(folder / f"{stem}.npz")
+    with atomically(file(".npz")) as temporary:
+        np.savez_compressed(temporary, **arrays)
+    paths.append(file(".npz"))
     if command.pngs:
         for i, image in enumerate(images):
             ss.plotting.save_png(
-                folder / stem / f"{i:06d}.png",
+                file("") / f"{i:06d}.png",
                 ss.plotting.image_grid(image[None], pad=0),
             )
-        paths.append(folder / stem)
-    return paths
+        paths.append(file(""))
+    # Written last: where it is, the others are whole.
+    write_json(file(".json"), drawing.record())
+    return [*paths, file(".json")]
 
 
 def _stem(command: Sample, sampler: SolverConfig) -> str:
@@ -184,30 +214,6 @@ def _stem(command: Sample, sampler: SolverConfig) -> str:
     if command.guidance is not None:
         parts.append(f"guidance{command.guidance:g}")
     return "_".join([*parts, f"seed{command.seed}"])
-
-
-def _way(
-    command: Sample, model: ss.Model, condition: Any, options: dict[str, Any]
-) -> np.ndarray | None:
-    """The first samples again, now with all states on the way: `(rows, times, ...)`."""
-    number = min(4, command.num)
-    # Steps that adapt are at times of their own: these are shown.
-    shown: Any = True
-    if command.adaptive is not None:
-        process = model.process
-        shown = np.linspace(process.t1, process.t0, 12, dtype=np.float32)
-    way = ss.sample(
-        model.denoiser,
-        prior=model.prior,
-        num_samples=number,
-        condition=None if condition is None else condition[:number],
-        save_trajectory=shown,
-        key=jax.random.key(command.seed),
-        **options,
-    )
-    assert way.trajectory is not None and way.predictions is not None
-    rows = np.stack([way.trajectory, way.predictions], axis=1)
-    return rows.reshape(-1, *rows.shape[2:])
 
 
 def main() -> None:

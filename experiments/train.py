@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 import softsde as ss
 
-from . import _build, _cli, _images, _options, _registry, _run
+from . import _build, _cli, _images, _options, _pictures, _registry, _run
 from ._config import PARTS, Config, to_dict
 from ._errors import CommandError, FolderError
 from ._presets import PRESETS
@@ -373,19 +373,16 @@ class _Session:
     def draw(self, model: ss.Model, path: Path, step: int) -> None:
         """Draws a picture of samples."""
         sampling = self.config.sampling
-        scale, pad = _run.layout(self.source.shape)
-        ss.plotting.save_grid(
-            path,
-            model.sample(
-                sampling.num,
-                seed=sampling.seed,
-                condition=_conditions(self.config, self.source, sampling.num),
-                **sampling.sampler.options(),
-            ),
-            scale=scale,
-            pad=pad,
-            title=f"step {step}: {sampling.sampler.label}, uncurated",
+        # The program is that of `experiments.sample`, which then need not compile it.
+        images, way = _pictures.draw(
+            model,
+            sampling.num,
+            sampling.sampler.options(),
+            seed=sampling.seed,
+            condition=_conditions(self.config, self.source, sampling.num),
         )
+        title = f"step {step}: {sampling.sampler.label}, uncurated"
+        _pictures.save(path, images, way, title)
 
 
 def _from_weights(

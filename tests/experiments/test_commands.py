@@ -20,6 +20,7 @@ from experiments import (
     _cli,
     _evaluation,
     _images,
+    _pictures,
     _run,
     classifier,
     evaluate,
@@ -51,7 +52,9 @@ def test_a_run_folder_holds_what_its_readme_says(run):
             assert list(run.glob(pattern)), pattern
     assert [p.name for p in sorted((run / "samples").iterdir())] == [
         "step_000004.png",
+        "step_000004_way.png",
         "step_000006.png",
+        "step_000006_way.png",
     ]
     rows = ss.train.read_metrics(run / "metrics.jsonl")
     assert [row["step"] for row in rows] == [2, 4, 6]
@@ -273,7 +276,7 @@ def test_folders_without_a_model_say_what_to_do(tmp_path, run):
         _run.open_model(str(tmp_path))
 
 
-def test_sample_writes_what_the_library_draws(run, tmp_path):
+def test_sample_writes_what_the_library_draws(run, tmp_path, monkeypatch):
     sampler = SolverConfig(steps=2)
     command = sample.Sample(str(run), num=4, sampler=sampler, folder=tmp_path)
     paths = sample.sample(command)
@@ -288,6 +291,24 @@ def test_sample_writes_what_the_library_draws(run, tmp_path):
         key=jax.random.key(0),
     )
     np.testing.assert_allclose(images, drawn.x, atol=1e-5)
+
+    # The same again is not drawn; anything else is.
+    monkeypatch.setattr(ss, "sample", lambda *_, **__: pytest.fail("drawn again"))
+    assert sample.sample_once(command) == paths
+    for other in ({"num": 3}, {"seed": 1}, {"sampler": SolverConfig(steps=3)}):
+        with pytest.raises(pytest.fail.Exception, match="drawn again"):
+            sample.sample_once(dataclasses.replace(command, **other))
+
+
+@pytest.mark.parametrize("num, batch_size", [(3, 8), (5, 2)])
+def test_samples_on_their_way_end_where_they_should(run, num, batch_size):
+    """Of one program where all fit into a batch, else of one of their own."""
+    sampler = SolverConfig(steps=2)
+    model = ss.load(run)
+    images, way = _pictures.draw(model, num, sampler.options(), batch_size=batch_size)
+    assert images.shape[0] == num and way.shape[0] == 2 * min(num, _pictures.ROWS)
+    # A row of states, and below it one of predictions, whose last is the sample.
+    np.testing.assert_allclose(way[1::2, -1], images[: _pictures.ROWS], atol=1e-5)
 
 
 @pytest.mark.slow
@@ -566,7 +587,8 @@ def test_quickstart_makes_digits(tmp_path):
     command = quickstart.Quickstart(tmp_path / "quick")
     paths = quickstart.quickstart(command)
     assert all(path.exists() for path in paths)
-    report = json.loads(next(p for p in paths if p.suffix == ".json").read_text())
+    measured = (p for p in paths if p.parent.name == "evaluation")
+    report = json.loads(next(p for p in measured if p.suffix == ".json").read_text())
     figures, real = report["samples"], report["held_out"]
     # Most samples lie among the digits, and they are not copies.
     assert figures["precision"] > 0.6

@@ -1,6 +1,7 @@
 """`sample`: what it returns is what its solver draws, and draws do not know a batch."""
 
 import importlib
+import math
 import os
 import traceback
 
@@ -13,6 +14,7 @@ import pytest
 
 import softsde as ss
 import softsde.train
+from softsde.sampling._sample import _even
 
 SHAPE = (4, 3, 1)
 
@@ -80,6 +82,16 @@ def test_it_is_diffeqsolve(process, oracle, key):
         term, ss.Momentum(), 0.0, 1.0, 1 / 16, x1[0], adjoint=diffrax.ForwardMode()
     )
     np.testing.assert_allclose(drawn.x[0], direct.ys[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("devices", [1, 2, 8])
+@pytest.mark.parametrize("number, most", [(300, 256), (7, 2), (256, 256), (5, 100)])
+def test_batches_are_even(number, most, devices):
+    """The padding of a batch is less than one sample a device."""
+    size = _even(number, most, devices)
+    batches = math.ceil(number / size)
+    assert size % devices == 0 and size < most + devices
+    assert batches * size - number < batches * devices
 
 
 def test_a_sample_depends_on_its_key_and_index_only(process, prior, key):
@@ -321,12 +333,13 @@ def test_states_at_chosen_times(process, prior, key):
     options = dict(prior=prior, num_samples=2, num_steps=4, key=key)
     denoiser = ss.FunctionDenoiser(lambda t, x: 0.5 * x, process)
     full = ss.sample(denoiser, save_trajectory=True, **options)
-    some = ss.sample(denoiser, save_trajectory=[0.75, 0.25], **options)
-    np.testing.assert_allclose(some.times, [0.75, 0.25, 0.0])
-    for name in ("trajectory", "predictions"):
-        np.testing.assert_allclose(
-            getattr(some, name), getattr(full, name)[:, [1, 3, 4]], atol=1e-6
-        )
+    for chosen, indices in (([0.75, 0.25], [1, 3, 4]), (3, [0, 2, 4])):
+        some = ss.sample(denoiser, save_trajectory=chosen, **options)
+        np.testing.assert_allclose(some.times, full.times[np.array(indices)])
+        for name in ("trajectory", "predictions"):
+            np.testing.assert_allclose(
+                getattr(some, name), getattr(full, name)[:, indices], atol=1e-6
+            )
 
 
 def test_a_solver_with_noise_of_its_own_draws_it_without_a_clock(process, key):
@@ -505,6 +518,10 @@ def test_mistakes_are_named(as_a_user, process, oracle, prior, key):
         draw(save_trajectory=[0.5, 0.75])
     with pytest.raises(ValueError, match="outside its grid"):
         draw(save_trajectory=[2.0])
+    with pytest.raises(ValueError, match="at least 2"):
+        draw(save_trajectory=1)
+    with pytest.raises(ValueError, match="at least 1"):
+        draw(batch_size=0)
     with pytest.raises(ValueError, match="Unknown clock 'paper'"):
         draw(clock="paper")
     for solver in (ss.DDIM(), ss.Naive(), ss.EDMHeun()):

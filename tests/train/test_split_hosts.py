@@ -47,10 +47,13 @@ def work(host, hosts, port, fsdp, folder):
 
     def new():
         key = jax.random.key(0)
-        return train.init_state(make_model, optimiser, key=key, mesh=mesh)
+        return train.init_state(
+            make_model, optimiser, key=key, mesh=mesh, sigma_rel=(0.05, 0.1)
+        )
 
     loss_fn = losses.on_batches(losses.SoftScoreMatching("inverse_std"))
     step = train.make_train_step(loss_fn, optimiser, mesh=mesh)
+    snapshots = train.Snapshots(pathlib.Path(folder, "snapshots"))
     result = train.fit(
         new(),
         batches(),
@@ -60,6 +63,7 @@ def work(host, hosts, port, fsdp, folder):
         checkpoint_every=STEPS // 2,
         log_every=2,
         keep=2,
+        callbacks=[(STEPS // 2, snapshots)],
         progress=False,
     )
     averaged = train.gather(result.state.ema)
@@ -72,16 +76,20 @@ def work(host, hosts, port, fsdp, folder):
         key=jax.random.key(1),
     )
     samples = train.gather(drawn.x)
-    leaves = [
-        np.ravel(x)
-        for x in jax.tree.leaves(averaged.network)
-        if isinstance(x, jax.Array)
-    ]
     np.savez(
         pathlib.Path(folder, f"{hosts}-{host}.npz"),
-        averaged=np.concatenate(leaves),
+        averaged=flat(averaged.network),
+        reconstructed=flat(snapshots.reconstruct(averaged, 0.07).network),
         samples=np.asarray(samples),
     )
+
+
+def flat(network):
+    """Every number of a network, one after another."""
+    import jax
+
+    leaves = [x for x in jax.tree.leaves(network) if isinstance(x, jax.Array)]
+    return np.concatenate([np.ravel(x) for x in leaves])
 
 
 def run(hosts, fsdp, folder, devices):
@@ -139,7 +147,8 @@ def test_processes_together_are_one(alone, tmp_path, hosts, fsdp):
     run(hosts, fsdp, tmp_path, 1)
     (truth,) = results(alone, 1)
     for found in results(tmp_path, hosts):
-        np.testing.assert_allclose(found["averaged"], truth["averaged"], atol=1e-4)
+        for average in ("averaged", "reconstructed"):
+            np.testing.assert_allclose(found[average], truth[average], atol=1e-4)
         np.testing.assert_allclose(found["samples"], truth["samples"], atol=1e-3)
     np.testing.assert_allclose(curve(tmp_path), curve(alone), rtol=1e-4)
 

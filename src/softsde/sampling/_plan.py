@@ -219,6 +219,15 @@ def _saved_times(save, grid: np.ndarray, adaptive: bool) -> np.ndarray:
     """The times to save at, checked; the last of the grid is always among them."""
     if isinstance(save, bool):
         return grid
+    if isinstance(save, (int, np.integer)):
+        if save < 2:
+            raise ValueError(
+                f"`sample` got `save_trajectory={save}`; expected at least 2 times: "
+                "the first and the last."
+            )
+        if adaptive:
+            return np.linspace(grid[0], grid[-1], save)
+        return grid[np.unique(np.linspace(0, grid.size - 1, save).round().astype(int))]
     saved = np.asarray(save, np.float64)
     if saved.ndim != 1 or saved.size < 1 or not np.all(np.diff(saved) < 0):
         raise ValueError(

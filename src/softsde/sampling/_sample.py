@@ -62,7 +62,7 @@ def sample(
     | diffrax.AbstractAdaptiveStepSizeController = "uniform",
     condition: Condition = None,
     denoise_last: bool = True,
-    save_trajectory: bool | Sequence[float] | Float[np.ndarray, " saved"] = False,
+    save_trajectory: bool | int | Sequence[float] | Float[np.ndarray, " saved"] = False,
     batch_size: int | None = None,
     mesh: Mesh | None = None,
     progress: bool = False,
@@ -98,9 +98,10 @@ def sample(
     - `denoise_last`: whether to return the prediction `E[x0 | x_t]` at the last time
         instead of the state there. It costs one evaluation.
     - `save_trajectory`: also return the state and the prediction at each time of the
-        grid, or at the given ones of them (at any, where steps are adaptive). The
+        grid; at so many of them, evenly spaced in index, the first and the last always
+        among them; or at the given ones (at any, where steps are adaptive). The
         predictions are evaluations of their own, which `nfe` does not count.
-    - `batch_size`: how many at once; by default all.
+    - `batch_size`: at most how many at once; by default all.
     - `mesh`: spread each batch over the mesh axis `data`, and `fsdp` if it has one. On
         several hosts each makes the same call and gets the same global arrays, of which
         its devices hold a share.
@@ -139,8 +140,7 @@ def sample(
     how, number = plan.how, plan.number
     axes = () if mesh is None else _batch_axes(mesh)
     devices = math.prod(mesh.shape[axis] for axis in axes) if mesh is not None else 1
-    size = number if batch_size is None else min(batch_size, number)
-    size = -(-size // devices) * devices
+    size = _even(number, number if batch_size is None else batch_size, devices)
     # A plain function may read values that change: compiled anew, they are present.
     opaque = has_opaque((denoiser, how, prior))
     program = eqx.filter_jit(functools.partial(_draw)) if opaque else _draw_compiled
@@ -165,6 +165,18 @@ def sample(
     saved = plan.saved if how.save else plan.times
     nfe = _evaluations(denoiser.process, how, plan.times, steps)
     return Samples(x, nfe, trajectory, predictions, saved)
+
+
+def _even(number: int, most: int, devices: int) -> int:
+    """The size of batches of at most `most`, rounded up to a multiple of the devices.
+
+    All are of one size, for one compiled program, and the last is padded: 300 samples
+    by at most 256 are two batches of 150, which waste nothing.
+    """
+    if most < 1:
+        raise ValueError(f"`sample` got `batch_size={most}`; expected at least 1.")
+    batches = math.ceil(number / most)
+    return math.ceil(number / batches / devices) * devices
 
 
 def _batch_axes(mesh: Mesh) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ class Bar:
 
     def __init__(self, start: int, total: int, *, shown: bool):
         self._bar = tqdm(
-            desc="compiling",
+            desc="compiling" if start < total else "finished",
             initial=start,
             total=total,
             disable=not shown,

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
+from jax.experimental import multihost_utils
 
 from .._files import write_bytes
 from ._hosts import is_first_host
@@ -63,12 +64,13 @@ class Snapshots:
         - `state`: it was created with `sigma_rel`.
         - `step`: the number of steps it has made.
 
-        **Raises:** `ValueError` for a state that keeps no such averages, or one that is
-        spread over several hosts.
+        On several hosts all of them must call it; the first writes the file.
+
+        **Raises:** `ValueError` for a state that keeps no such averages.
         """
         profiles = check_profiles(state.profiles)
         arrays = {
-            name: _to_host(name, leaf)
+            name: _to_host(leaf)
             for name, leaf in named_leaves(profiles).items()
             if eqx.is_inexact_array(leaf)
         }
@@ -181,12 +183,10 @@ class Snapshots:
                 sums[name] += coefficient * file.get_tensor(start + name)
 
 
-def _to_host(name: str, array: Any) -> np.ndarray:
+def _to_host(array: Any) -> np.ndarray:
+    """A whole copy in the host's memory: of one array at a time, not on the device."""
     if isinstance(array, jax.Array) and not (
         array.is_fully_addressable or array.is_fully_replicated
     ):
-        raise ValueError(
-            f"{name} is spread over several hosts. Gather the state first, with "
-            "`jax.experimental.multihost_utils.process_allgather`."
-        )
+        array = multihost_utils.process_allgather(array, tiled=True)
     return np.array(array, order="C")

@@ -76,6 +76,8 @@ def claim(folder: Path) -> Iterator[None]:
             f"{folder} is in use: another command trains there. Wait for it, stop it, "
             "or choose another `--folder`."
         ) from None
+    except ValueError as error:
+        raise FolderError(f"`--folder {folder}`: {error}") from None
     except OSError as error:
         raise FolderError(
             f"{folder} cannot be written to ({error}). Choose another `--folder`."

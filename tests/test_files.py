@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+import softsde as ss
 from softsde._files import atomically, write_bytes, write_json, write_text
 
 
@@ -28,6 +29,20 @@ def test_folders_are_made_and_files_replaced(tmp_path):
     write_text(str(path), "new")
     assert path.read_text() == "new"
     assert names(path.parent) == ["x"]
+
+
+@pytest.mark.parametrize("address", ["gs://bucket/run", "gs:/bucket/run", "s3://a"])
+def test_an_address_is_no_folder(tmp_path, monkeypatch, address):
+    """A folder `gs:` of this disk would be taken for the bucket."""
+    monkeypatch.chdir(tmp_path)
+    for write in (
+        lambda: write_text(f"{address}/x", ""),
+        lambda: ss.train.lock(address),
+        lambda: ss.train.Checkpointer(address),
+    ):
+        with pytest.raises(ValueError, match=r"an address.*gcsfuse"):
+            write()
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])

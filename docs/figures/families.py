@@ -73,7 +73,7 @@ def run(module: str, *words: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--num", type=int, default=297)
     parser.add_argument("--folder", type=pathlib.Path, default="runs/families")

@@ -4,11 +4,27 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import uuid
 from collections.abc import Iterator
 from typing import Any, BinaryIO, TypeAlias
 
 PathLike: TypeAlias = str | os.PathLike[str]
+
+# `pathlib` makes one slash of two.
+_ADDRESS = re.compile(r"[a-z][a-z0-9+]+:/")
+
+
+def check_local(path: PathLike) -> None:
+    """Refuses the address of a bucket, which would become a folder of that name here.
+
+    **Raises:** `ValueError` for an address such as `gs://bucket/run`.
+    """
+    if _ADDRESS.match(os.fspath(path)):
+        raise ValueError(
+            f"{os.fspath(path)} is an address, and files are written to disks only. "
+            "Mount the bucket (`gcsfuse BUCKET FOLDER`) and give the folder."
+        )
 
 
 @contextlib.contextmanager
@@ -25,6 +41,7 @@ def atomically(path: PathLike) -> Iterator[BinaryIO]:
             np.savez(file, levels=levels)
         ```
     """
+    check_local(path)
     # A link stays a link: its target is what gets replaced.
     target = pathlib.Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as policies
 
+from .._files import check_local
 from ._arrays import checksums, named_arrays, with_arrays
 from ._config import flatten_config, plain_config
 from ._hosts import is_first_host
@@ -74,6 +75,7 @@ class Checkpointer:
             raise ValueError(f"`keep_every` must be at least 1, got {keep_every}.")
         if keep_best < 0:
             raise ValueError(f"`keep_best` must be at least 0, got {keep_best}.")
+        check_local(folder)
         self.folder = Path(folder).absolute()
         if read_only and not self.folder.is_dir():
             raise FileNotFoundError(

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import IO
 
+from .._files import check_local
 from ._hosts import is_first_host
 
 try:
@@ -24,7 +25,8 @@ def lock(folder: str | os.PathLike) -> IO | None:
     **Returns:** the open file, which must be kept and closed; `None` on hosts other
     than the first.
 
-    **Raises:** `RuntimeError` if another process holds the lock.
+    **Raises:** `RuntimeError` if another process holds the lock; `ValueError` for the
+    address of a bucket.
 
     !!! Example
 
@@ -34,6 +36,7 @@ def lock(folder: str | os.PathLike) -> IO | None:
             file.close()
         ```
     """
+    check_local(folder)
     folder = Path(folder)
     if not is_first_host():
         return None

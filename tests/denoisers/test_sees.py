@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import softsde as ss
-from softsde.nn import SeesLevel, SeesLogSigma, SeesSigma, SeesTime
+from softsde.nn import SeesLevel, SeesLogSigma, SeesNearest, SeesSigma, SeesTime
 from softsde.parametrisations import EDM, Clean
 
 SIGMA_MIN, SIGMA_MAX = 0.01, 50.0
@@ -55,6 +55,19 @@ def test_every_level_is_found_in_single_precision(number):
     assert float(sees(jnp.zeros(()), jnp.asarray(1e-3))) == number - 1
 
 
+def test_any_levels_are_found_by_ratio():
+    """As NumPy finds them; among geometric ones they are those of `SeesLevel`."""
+    zero, noise = jnp.zeros(()), np.geomspace(200.0, 1e-3, 57).astype(np.float32)
+    see = lambda sees: jax.vmap(sees, in_axes=(None, 0))(zero, noise)
+    geometric = tuple(np.geomspace(SIGMA_MAX, SIGMA_MIN, 11).tolist())
+    np.testing.assert_array_equal(
+        see(SeesNearest(geometric)), see(SeesLevel(SIGMA_MIN, SIGMA_MAX, 11))
+    )
+    uneven = (1.0, 0.99, 0.5, 0.02, 0.01)
+    distances = np.abs(np.log(noise)[:, None] - np.log(uneven))
+    np.testing.assert_array_equal(see(SeesNearest(uneven)), distances.argmin(axis=1))
+
+
 def test_without_a_word_the_parametrisation_decides():
     """EDM's is a quarter of the logarithm of the noise."""
     for network in (Echo(), lambda t, x, condition, *, key: t * jnp.ones_like(x)):
@@ -96,7 +109,8 @@ def test_the_time_of_half_precision_keeps_its_digits():
 def test_a_process_without_noise_at_its_start_is_refused():
     still = ss.schedules.Constant(0.0)
     noiseless = ss.Process(ss.corruptions.Fade(), still, still)
-    for sees in (SeesSigma(), SeesLogSigma(), SeesLevel(0.01, 1.0, 10)):
+    levels = (SeesLevel(0.01, 1.0, 10), SeesNearest((1.0, 0.1)))
+    for sees in (SeesSigma(), SeesLogSigma(), *levels):
         with pytest.raises(ValueError, match=r"`Echo`, which sees the noise, divides"):
             ss.Denoiser(Echo(sees), noiseless, Clean())
     assert seen(SeesTime(), 0.5, noiseless) == 0.5

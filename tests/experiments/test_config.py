@@ -18,7 +18,7 @@ from experiments import _build
 from experiments._config import Config, DataConfig, to_dict
 from experiments._errors import FolderError
 from experiments._presets import ABLATIONS, PRESETS
-from experiments._spec import Spec
+from experiments._spec import Spec, parse
 
 SHAPES = {
     "digits_blur": (8, 8, 1),
@@ -238,6 +238,20 @@ def test_ncsn_has_geometric_levels(name, number):
     solver = config.sampling.sampler.options()["solver"]
     np.testing.assert_allclose(solver.levels, expected, rtol=1e-6)
     assert (solver.step_size, solver.steps) == (2e-5, 100)
+
+
+def test_ncsn_takes_another_sequence():
+    """The network is told the index among the levels that it was given."""
+    config = PRESETS["ncsn_mnist"].config
+    sequence = parse('noise_sequence("cosine", 7)', "sigmas")
+    network = dataclasses.replace(config.network, options={"sigmas": sequence})
+    parts = _build.Parts(
+        dataclasses.replace(config, network=network), _parts("ncsn_mnist").source
+    )
+    expected = ss.schedules.noise_sequence("cosine", 7)
+    made = eqx.filter_eval_shape(parts.network)
+    np.testing.assert_allclose(made.arguments["sigmas"], expected)
+    assert made.sees == ss.nn.SeesNearest(tuple(expected.tolist()))
 
 
 @pytest.mark.parametrize("name", OTHERS)

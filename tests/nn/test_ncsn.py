@@ -206,15 +206,15 @@ def test_blocks_of_the_refine_net(x64, key, normed):
     close(apply(block, level, *xs), _naive.refine(block, plain, 1))
 
 
-def test_the_denoiser_gives_it_the_index_of_the_level(x64, key, network_class):
+@pytest.mark.parametrize("sigmas", [None, (1.0, 0.9, 0.5, 0.02, 0.01)])
+def test_the_denoiser_gives_it_the_index_of_the_level(x64, key, network_class, sigmas):
     """Tweedie with the score at the level that is nearest in ratio."""
     process = ss.ve(0.01, 1.0)
-    options = dict(sigma_begin=1.0, sigma_end=0.01, num_levels=5)
+    options = dict(sigma_begin=1.0, sigma_end=0.01, num_levels=5, sigmas=sigmas)
     network = network_class(SHAPE, **SMALL, **options, key=key)
     network = _naive.random_weights(network)
-    np.testing.assert_allclose(
-        network.sigmas, 10.0 ** np.array([0, -0.5, -1, -1.5, -2])
-    )
+    expected = 10.0 ** np.array([0, -0.5, -1, -1.5, -2]) if sigmas is None else sigmas
+    np.testing.assert_allclose(network.sigmas, expected)
     denoiser = ss.Denoiser(network, process, ss.parametrisations.Score())
     x = image(*SHAPE)
     for t in (0.0, 0.3, 0.62, 1.0):
@@ -288,6 +288,9 @@ def test_errors(key, as_a_user, network_class):
         network_class(SHAPE, **SMALL, sigma_begin=0.1, sigma_end=0.2, key=key)
     with pytest.raises(ValueError, match="at least 2 levels"):
         network_class(SHAPE, **SMALL, num_levels=1, key=key)
+    for sigmas in ([1.0], [0.1, 0.2], [1.0, 0.0], [[1.0, 0.1]]):
+        with pytest.raises(ValueError, match=f"`{name}` got `sigmas="):
+            network_class(SHAPE, **SMALL, sigmas=sigmas, key=key)
     with pytest.raises(ValueError, match="compute_dtype='half'"):
         network_class(SHAPE, **SMALL, compute_dtype="half", key=key)
     with pytest.raises(ValueError, match="1 channel; expected at least 2"):

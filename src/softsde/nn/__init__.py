@@ -56,6 +56,7 @@ from ._sees import (
     AbstractSees as AbstractSees,
     SeesLevel as SeesLevel,
     SeesLogSigma as SeesLogSigma,
+    SeesNearest as SeesNearest,
     SeesSigma as SeesSigma,
     SeesTime as SeesTime,
 )

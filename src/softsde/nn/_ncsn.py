@@ -25,7 +25,7 @@ from ._refine import (
     conv_names,
     gather,
 )
-from ._sees import SeesLevel
+from ._sees import SeesLevel, SeesNearest
 
 
 class RefineNet(eqx.Module):
@@ -144,14 +144,18 @@ class AbstractRefineNetwork(AbstractPublished):
     def sigmas(self) -> np.ndarray:
         """The standard deviations of the levels, largest first."""
         options = self.arguments
+        if options["sigmas"] is not None:
+            return np.asarray(options["sigmas"])
         return np.geomspace(
             options["sigma_begin"], options["sigma_end"], options["num_levels"]
         )
 
     @property
-    def sees(self) -> SeesLevel:
+    def sees(self) -> SeesLevel | SeesNearest:
         """The index of the level, which the network is given as the time."""
         options = self.arguments
+        if options["sigmas"] is not None:
+            return SeesNearest(tuple(options["sigmas"]))
         return SeesLevel(
             options["sigma_end"], options["sigma_begin"], options["num_levels"]
         )
@@ -210,6 +214,7 @@ class NCSN(AbstractRefineNetwork):
         sigma_begin: float = 1.0,
         sigma_end: float = 0.01,
         num_levels: int = 10,
+        sigmas: Sequence[float] | Float[np.ndarray, " levels"] | None = None,
         base_channels: int = 128,
         centered: bool = False,
         num_classes: int | None = None,
@@ -223,6 +228,9 @@ class NCSN(AbstractRefineNetwork):
         - `shape`: `(height, width, channels)` of an image; height and width are even.
         - `sigma_begin`, `sigma_end`: largest and smallest standard deviation of noise.
         - `num_levels`: number of levels of noise.
+        - `sigmas`: the levels themselves, largest first, where they do not fall
+            geometrically, such as those of [`softsde.schedules.noise_sequence`][]. The
+            three arguments before are then not used.
         - `base_channels`: width of the finest level; the others have twice that.
         - `centered`: whether images are in [-1, 1] already. By default they are in
             [0, 1], and the network maps them by `2 x - 1`.
@@ -240,11 +248,13 @@ class NCSN(AbstractRefineNetwork):
         **Raises:** `ValueError` for odd sizes, levels that do not fall, or if
         `num_classes` and `condition_size` are both given.
         """
+        sigmas = _check_levels("NCSN", sigma_begin, sigma_end, num_levels, sigmas)
         self._arguments = keep(
             shape=shape,
             sigma_begin=sigma_begin,
             sigma_end=sigma_end,
             num_levels=num_levels,
+            sigmas=sigmas,
             base_channels=base_channels,
             centered=centered,
             num_classes=num_classes,
@@ -253,11 +263,13 @@ class NCSN(AbstractRefineNetwork):
             remat=remat,
         )
         check_dtype("NCSN", compute_dtype)
-        self.shape = _check("NCSN", shape, sigma_begin, sigma_end, num_levels)
+        self.shape = _check_shape("NCSN", shape)
         keys = split(key)
 
+        number = len(self.sigmas)
+
         def make_norm(channels: int, *, key: PRNGKeyArray) -> Norm:
-            return ConditionalInstanceNormPlus(channels, num_levels, key=key)
+            return ConditionalInstanceNormPlus(channels, number, key=key)
 
         self.net = RefineNet(
             self.shape[-1],
@@ -344,6 +356,7 @@ class NCSNv2(AbstractRefineNetwork):
         sigma_begin: float = 50.0,
         sigma_end: float = 0.01,
         num_levels: int = 232,
+        sigmas: Sequence[float] | Float[np.ndarray, " levels"] | None = None,
         base_channels: int = 128,
         centered: bool = False,
         num_classes: int | None = None,
@@ -358,11 +371,13 @@ class NCSNv2(AbstractRefineNetwork):
         **Raises:** `ValueError` for odd sizes, levels that do not fall, or if
         `num_classes` and `condition_size` are both given.
         """
+        sigmas = _check_levels("NCSNv2", sigma_begin, sigma_end, num_levels, sigmas)
         self._arguments = keep(
             shape=shape,
             sigma_begin=sigma_begin,
             sigma_end=sigma_end,
             num_levels=num_levels,
+            sigmas=sigmas,
             base_channels=base_channels,
             centered=centered,
             num_classes=num_classes,
@@ -371,7 +386,7 @@ class NCSNv2(AbstractRefineNetwork):
             remat=remat,
         )
         check_dtype("NCSNv2", compute_dtype)
-        self.shape = _check("NCSNv2", shape, sigma_begin, sigma_end, num_levels)
+        self.shape = _check_shape("NCSNv2", shape)
         keys = split(key)
         self.net = RefineNet(
             self.shape[-1],
@@ -433,13 +448,33 @@ def _index(t: Array | ScalarLike | int) -> Level:
     return t.astype(jnp.int32)
 
 
-def _check(
+def _check_levels(
     owner: str,
-    shape: Sequence[int],
     sigma_begin: float,
     sigma_end: float,
     num_levels: int,
-) -> tuple[int, int, int]:
+    sigmas: Sequence[float] | Float[np.ndarray, " levels"] | None,
+) -> tuple[float, ...] | None:
+    """The levels that were given, as plain numbers; `None` for geometric ones."""
+    if sigmas is not None:
+        given = np.asarray(sigmas, np.float64)
+        falls = given.ndim == 1 and given.size > 1 and np.all(np.diff(given) < 0)
+        if not falls or given[-1] <= 0:
+            raise ValueError(
+                f"`{owner}` got `sigmas={given.tolist()}`; expected at least 2 levels "
+                "above 0, largest first, such as [1.0, 0.5, 0.01]."
+            )
+        return tuple(given.tolist())
+    if not sigma_begin > sigma_end > 0 or num_levels < 2:
+        raise ValueError(
+            f"`{owner}` got `sigma_begin={sigma_begin}`, `sigma_end={sigma_end}` and "
+            f"`num_levels={num_levels}`; expected `sigma_begin > sigma_end > 0` and at "
+            "least 2 levels, such as 1.0, 0.01 and 10."
+        )
+    return None
+
+
+def _check_shape(owner: str, shape: Sequence[int]) -> tuple[int, int, int]:
     shape = image_shape(owner, shape)
     height, width, _ = shape
     if height % 2 or width % 2:
@@ -447,11 +482,5 @@ def _check(
             f"`{owner}` halves the image once, so height and width must be even; got "
             f"{height}x{width}. Pad or crop the images to "
             f"{height + height % 2}x{width + width % 2}."
-        )
-    if not sigma_begin > sigma_end > 0 or num_levels < 2:
-        raise ValueError(
-            f"`{owner}` got `sigma_begin={sigma_begin}`, `sigma_end={sigma_end}` and "
-            f"`num_levels={num_levels}`; expected `sigma_begin > sigma_end > 0` and at "
-            "least 2 levels, such as 1.0, 0.01 and 10."
         )
     return shape

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -127,3 +128,24 @@ class SeesLevel(AbstractSees):
         ratio = jnp.log(self.sigma_max / self.sigma_min)
         place = last * (jnp.log(self.sigma_max / sigma) / ratio)
         return jnp.clip(jnp.round(place), 0, last)
+
+
+class SeesNearest(AbstractSees):
+    r"""The index of the noise among any levels: of the one that is nearest in ratio.
+
+    $$i = \operatorname{argmin}_j \lvert \log \sigma_j - \log \sigma_t \rvert$$
+
+    as a floating-point number. For geometric levels it is [`softsde.nn.SeesLevel`][].
+    """
+
+    needs_noise: ClassVar[bool] = True
+    #: The levels, in the order of their indices.
+    sigmas: tuple[float, ...] = eqx.field(static=True)
+
+    def __call__(
+        self, t: Float[Array, ""], sigma: Float[Array, ""]
+    ) -> Float[Array, ""]:
+        del t
+        levels = jnp.asarray(np.log(self.sigmas), sigma.dtype)
+        nearest = jnp.argmin(jnp.abs(levels - jnp.log(sigma)))
+        return nearest.astype(sigma.dtype)

@@ -1,7 +1,9 @@
 r"""The divergence $\nabla \cdot u = \operatorname{tr} u'$ of a field, exact or
 estimated.
 
-Both evaluate the field once and push tangents through its linearisation.
+Both evaluate the field once and pull cotangents back through it. Tangents pushed
+forward would find the same trace; on CPU a convolution is slower at them within a loop,
+see `nn/_correlate.py`.
 """
 
 import abc
@@ -35,7 +37,7 @@ class AbstractDivergence(eqx.Module):
 
 
 class ExactDivergence(AbstractDivergence):
-    r"""The trace itself: one tangent for each component of the sample.
+    r"""The trace itself: one cotangent for each component of the sample.
 
     So an evaluation of the field costs about as many of the network as a sample has
     components: for vectors and small images.
@@ -47,7 +49,7 @@ class ExactDivergence(AbstractDivergence):
         ```
     """
 
-    #: How many tangents at once; `None` for all. Fewer take less memory.
+    #: How many cotangents at once; `None` for all. Fewer take less memory.
     batch_size: int | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
@@ -60,11 +62,11 @@ class ExactDivergence(AbstractDivergence):
         self, field: Field, x: Sample, probes: Float[Array, "probes *shape"] | None
     ) -> tuple[Sample, Scalar]:
         del probes
-        value, push = jax.linearize(field, x)
+        value, pull = jax.vjp(field, x)
 
         def entry(i):
-            tangent = jnp.zeros(x.size, x.dtype).at[i].set(1).reshape(x.shape)
-            return push(tangent).reshape(-1)[i]
+            row = jnp.zeros(x.size, x.dtype).at[i].set(1).reshape(x.shape)
+            return pull(row)[0].reshape(-1)[i]
 
         size = x.size if self.batch_size is None else self.batch_size
         entries = jax.lax.map(entry, jnp.arange(x.size), batch_size=min(size, x.size))
@@ -75,8 +77,8 @@ class HutchinsonDivergence(AbstractDivergence):
     r"""Hutchinson's estimate $\frac1k \sum_i \varepsilon_i^\top u' \varepsilon_i$.
 
     Unbiased for any probes with $E[\varepsilon \varepsilon^\top] = I$, at the cost of
-    one tangent a probe. The probes are drawn once for a sample and held along the path,
-    so what is integrated is a smooth function, and the integral is unbiased too.
+    one cotangent a probe. The probes are drawn once for a sample and held along the
+    path, so what is integrated is a smooth function, and the integral is unbiased too.
 
     With Rademacher probes (signs) the variance is $\frac{1}{2k} \lVert J + J^\top
     \rVert^2$ over the entries of $J = u'$ off the diagonal; with Gaussian ones over all
@@ -125,8 +127,8 @@ class HutchinsonDivergence(AbstractDivergence):
         self, field: Field, x: Sample, probes: Float[Array, "probes *shape"] | None
     ) -> tuple[Sample, Scalar]:
         assert probes is not None
-        value, push = jax.linearize(field, x)
-        quadratic = jax.vmap(lambda probe: jnp.sum(probe * push(probe)))(probes)
+        value, pull = jax.vjp(field, x)
+        quadratic = jax.vmap(lambda probe: jnp.sum(probe * pull(probe)[0]))(probes)
         return value, jnp.mean(quadratic)
 
 
@@ -150,8 +152,8 @@ def make_divergence(divergence: Divergence, size: int) -> AbstractDivergence:
     if divergence == "hutchinson":
         return HutchinsonDivergence()
     raise ValueError(
-        f"Unknown `divergence` {divergence!r}; expected 'auto', 'exact' (a tangent for "
-        "each component), 'hutchinson' (one random tangent), or an instance such as "
+        f"Unknown `divergence` {divergence!r}; expected 'auto', 'exact' (a cotangent "
+        "for each component), 'hutchinson' (one at random), or an instance such as "
         "`HutchinsonDivergence(num_probes=8)`."
     )
 

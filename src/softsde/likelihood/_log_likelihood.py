@@ -28,9 +28,10 @@ class LogLikelihood(eqx.Module):
     log_prior: Scalar
     #: The divergence of the velocity, integrated along the way.
     log_volume: Scalar
-    #: Evaluations of the denoiser, rejected steps included, each with the tangents that
-    #: the divergence asks for; `None` for a solver that does not say how many it takes.
-    #: (One too few for each step that is rejected right after a kink of a schedule.)
+    #: Evaluations of the denoiser, rejected steps included, each with the cotangents
+    #: that the divergence asks for; `None` for a solver that does not say how many it
+    #: takes. (One too few for each step that is rejected right after a kink of a
+    #: schedule.)
     nfe: Int[Array, ""] | None
 
 
@@ -150,22 +151,14 @@ def log_likelihood(
     # Whether it jumps has been found out above: once, not at each evaluation.
     flow = dataclasses.replace(probability_flow(denoiser, forward=True), smooth=True)
 
-    # diffrax calls a field four times where it is traced; this one is traced once.
-    @eqx.filter_jit
-    def field(flow, probes, s, state, args):
-        x, _ = state
-        value, divergence = trace(lambda v: flow.vf(s, v, args), x, probes)
-        # By the dimension, so that a tolerance means the same for all of them.
-        return value, divergence / x.size
-
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda *at: field(flow, probes, *at)),
-        solver,
-        jnp.zeros((), x.dtype),
-        jnp.asarray(process.t1 - process.t0, x.dtype),
-        dt0,
+    solution = _integrate(
+        flow,
+        trace,
+        probes,
         (x, jnp.zeros((), x.dtype)),
-        args=condition,
+        condition,
+        dt0,
+        solver=solver,
         stepsize_controller=stepsize_controller,
         max_steps=max_steps,
         adjoint=diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint,
@@ -178,6 +171,31 @@ def log_likelihood(
         span = process.t1 - process.t0
         nfe = jnp.asarray(nfe) + fresh_starts(solver, kinks, 0.0, span)
     return LogLikelihood(log_prior + log_volume, x1, log_prior, log_volume, nfe)
+
+
+# Compiled once for all samples of a shape, also for whoever calls it without `jax.jit`:
+# tracing and compiling take longer than to integrate one small image.
+@eqx.filter_jit
+def _integrate(flow, trace, probes, state, condition, dt0, **options):
+    # diffrax calls a field four times where it is traced; this one is traced once.
+    @eqx.filter_jit
+    def field(flow, probes, s, state, args):
+        x, _ = state
+        value, divergence = trace(lambda v: flow.vf(s, v, args), x, probes)
+        # By the dimension, so that a tolerance means the same for all of them.
+        return value, divergence / x.size
+
+    x, _ = state
+    process = flow.process
+    return diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda *at: field(flow, probes, *at)),
+        t0=jnp.zeros((), x.dtype),
+        t1=jnp.asarray(process.t1 - process.t0, x.dtype),
+        dt0=dt0,
+        y0=state,
+        args=condition,
+        **options,
+    )
 
 
 def _error(state: tuple[Sample, Scalar]) -> Scalar:

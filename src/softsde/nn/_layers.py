@@ -18,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ._correlate import correlate
+
 
 def split(key: PRNGKeyArray) -> Iterator[PRNGKeyArray]:
     """As many keys as are asked for."""
@@ -167,28 +169,6 @@ class Linear(eqx.Module):
     def __call__(self, x: Float[Array, "*axes in_size"]) -> Float[Array, "*axes out"]:
         y = x @ self.weight.astype(x.dtype)
         return y + jnp.broadcast_to(self.bias.astype(x.dtype), y.shape)
-
-
-def correlate(
-    x: Float[Array, "height width in_channels"],
-    weight: Float[Array, "rows columns in_channels out_channels"],
-    *,
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
-    input_dilation: int = 1,
-) -> Float[Array, "out_height out_width out_channels"]:
-    """A two-dimensional cross-correlation, channels-last, in the dtype of `x`."""
-    (y,) = jax.lax.conv_general_dilated(
-        x[None],
-        weight.astype(x.dtype),
-        window_strides=(stride, stride),
-        padding=((padding, padding), (padding, padding)),
-        lhs_dilation=(input_dilation, input_dilation),
-        rhs_dilation=(dilation, dilation),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-    return y
 
 
 class Conv(eqx.Module):

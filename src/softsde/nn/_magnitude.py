@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ._layers import at_least_float32, correlate, initial_weight, split
+from ._correlate import correlate
+from ._layers import at_least_float32, initial_weight, split
 
 # The root mean square of silu of a standard normal.
 _SILU = 0.596

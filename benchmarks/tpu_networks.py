@@ -114,8 +114,8 @@ def measure(
     traced = jax.jit(run, donate_argnums=0, out_shardings=whole).trace(*arguments)
     tracing = time.perf_counter() - start
     start = time.perf_counter()
-    options: Any = None if level is None else {"optimization_level": level}
-    compiled = traced.lower(lowering_platforms=("tpu",)).compile(options)
+    of_compiler: Any = None if level is None else {"optimization_level": level}
+    compiled = traced.lower(lowering_platforms=("tpu",)).compile(of_compiler)
     compiling = time.perf_counter() - start
     cost = ss.train.program_cost(compiled)
     network = state.denoiser.network

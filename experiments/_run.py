@@ -47,7 +47,13 @@ Measure them: `python -m experiments.evaluate {folder}`
 """
 
 #: What a start writes before the first step.
-_AT_START = ("config.json", "commands.txt", "process.json", "README.md")
+_AT_START = (
+    "config.json",
+    "commands.txt",
+    "process.json",
+    "README.md",
+    "mirror.json",
+)
 
 
 @contextlib.contextmanager

@@ -26,6 +26,11 @@ class ScaleConfig:
     """Trace this many steps with JAX's profiler, to the folder `profile`."""
     keep_every: int | None = None
     """Keep the checkpoint of every so many steps, besides the newest two."""
+    mirror: str | None = None
+    """Keep a copy of the run there, e.g. gs://BUCKET/RUN, or a folder; a machine
+    without the run fetches it from there. A resumed run remembers it."""
+    mirror_seconds: float = 60.0
+    """Seconds between two renewals of that copy."""
     coordinator: str | None = None
     """Address and port of the first of several processes, e.g. 10.0.0.1:1234.
     Not needed under Slurm and on TPU slices."""

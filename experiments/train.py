@@ -18,8 +18,9 @@ import jax
 import jax.numpy as jnp
 
 import softsde as ss
+from softsde._files import is_address
 
-from . import _build, _cli, _images, _options, _pictures, _registry, _run
+from . import _build, _cli, _images, _mirror, _options, _pictures, _registry, _run
 from ._config import PARTS, Config, to_dict
 from ._errors import CommandError, FolderError
 from ._presets import PRESETS
@@ -85,6 +86,7 @@ def train(
     with contextlib.ExitStack() as stack:
         # The first host tries everything and writes the folder; the others find it.
         with ss.train.first_host_first():
+            mirror = _mirror.find(folder, scale.mirror)
             stack.enter_context(_run.claim(folder))
             resumed = _run.check(folder, config, from_weights=from_weights)
             # Mistakes in a config show here, before anything is written.
@@ -134,6 +136,7 @@ def train(
         if from_weights:
             state = _from_weights(folder, config, state, loader, mesh)
         _run.record(folder, command)
+        stack.enter_context(_mirror.keep(mirror, scale.mirror_seconds))
         _say(
             f"{source}\n{_run.count_parameters(network):,} parameters, {mesh.size} "
             f"{jax.default_backend()} device(s), batches of "
@@ -234,6 +237,7 @@ def _check_numbers(config: Config, scale: ScaleConfig) -> None:
         ("scale.steps-per-call", scale.steps_per_call),
         ("scale.profile", scale.profile),
         ("scale.keep-every", scale.keep_every),
+        ("scale.mirror-seconds", scale.mirror_seconds),
     ):
         if value is not None and not value > 0:
             raise CommandError(f"`--{option}` is {value}; expected more than 0.")
@@ -472,6 +476,11 @@ def read(words: Sequence[str]) -> tuple[Config, Path, bool, ScaleConfig]:
     about = f"{(__doc__ or '').strip()}\n\nParts by name:\n" + "\n".join(_part_lines())
     about += f"\n\n{_cli.COMMON}"
     if resume is not None:
+        if is_address(resume):
+            raise FolderError(
+                f"`--resume {resume}` is an address. Fetch the run first: "
+                f"`{_cli.command('experiments.fetch', resume)}`."
+            )
         folder = Path(resume)
         if left and not left[0].startswith("-"):
             raise CommandError(

@@ -40,7 +40,7 @@ def test_an_address_is_no_folder(tmp_path, monkeypatch, address):
         lambda: ss.train.lock(address),
         lambda: ss.train.Checkpointer(address),
     ):
-        with pytest.raises(ValueError, match=r"an address.*gcsfuse"):
+        with pytest.raises(ValueError, match=r"an address.*Mirror"):
             write()
     assert names(tmp_path) == []
 

@@ -15,15 +15,21 @@ PathLike: TypeAlias = str | os.PathLike[str]
 _ADDRESS = re.compile(r"[a-z][a-z0-9+]+:/")
 
 
+def is_address(path: PathLike) -> bool:
+    """Tells an address, such as `gs://bucket/run`, from a path on a disk."""
+    return bool(_ADDRESS.match(os.fspath(path)))
+
+
 def check_local(path: PathLike) -> None:
     """Refuses the address of a bucket, which would become a folder of that name here.
 
     **Raises:** `ValueError` for an address such as `gs://bucket/run`.
     """
-    if _ADDRESS.match(os.fspath(path)):
+    if is_address(path):
         raise ValueError(
-            f"{os.fspath(path)} is an address, and files are written to disks only. "
-            "Mount the bucket (`gcsfuse BUCKET FOLDER`) and give the folder."
+            f"{os.fspath(path)} is an address, and files are written to disks. Give a "
+            "folder, and keep a copy of it at the address: `--scale.mirror` of the "
+            "command, `softsde.train.Mirror` in Python."
         )
 
 

@@ -57,7 +57,7 @@ CASES = [
     ("train", "digits_blur --network.group-size 5", 2, r"`--network.group-size` must divide"),
     ("train", "digits_blur --condition.labels --condition.drop 2", 2, r"condition.drop"),
     # Folders.
-    ("train", "digits_blur --folder gs://a/run", 1, r"--folder gs:/a/run.*gcsfuse"),
+    ("train", "digits_blur --folder gs://a/run", 1, r"--folder gs:/a/run.*--scale.mirror"),
     ("train", "digits_blur --folder letter", 1, r"not empty and holds no run.*--folder"),
     ("train", "digits_blur --folder file.txt", 1, r"file.txt is a file"),
     ("train", "digits_blur --folder file.txt/run", 1, r"cannot be written to"),

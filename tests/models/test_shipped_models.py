@@ -2,6 +2,7 @@
 
 import pathlib
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -75,3 +76,16 @@ def test_samples_are_garments():
     noise = jax.random.uniform(jax.random.key(0), drawn.shape)
     unsure = jax.nn.softmax(jax.vmap(classifier)(noise)).max(axis=1)
     assert float(sure.mean()) > 0.8, (sure.mean(), unsure.mean())
+
+
+def test_a_model_is_read_from_an_address(tmp_path):
+    ss.load("fashion_mnist_blur").save(tmp_path / "model")
+    files = fsspec.filesystem("memory")
+    for path in (tmp_path / "model").iterdir():
+        files.pipe_file(f"/bucket/model/{path.name}", path.read_bytes())
+    found = ss.load("memory://bucket/model")
+    assert found.card == ss.load("fashion_mnist_blur").card
+    with pytest.raises(FileNotFoundError, match="holds no model"):
+        ss.load("memory://bucket/nothing")
+    with pytest.raises(ValueError, match="fsspec"):
+        ss.load("nowhere://bucket/model")

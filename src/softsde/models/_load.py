@@ -2,13 +2,15 @@
 
 import os
 import pathlib
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
+import fsspec
 import jax
 import numpy as np
 
-from .._files import PathLike
+from .._files import PathLike, is_address
 from ..denoisers import Denoiser
 from ..parametrisations import AbstractParametrisation
 from ..processes import Process
@@ -45,8 +47,9 @@ def load(name: PathLike, *, classes: Sequence[type] = ()) -> Model:
 
     **Arguments:**
 
-    - `name`: one of [`softsde.models.names`][], or a folder that
-        [`softsde.Model.save`][] wrote.
+    - `name`: one of [`softsde.models.names`][], a folder that
+        [`softsde.Model.save`][] wrote, or the address of one for fsspec, such as
+        `gs://bucket/run`.
     - `classes`: classes of your own that the model is made of: corruptions, schedules,
         networks. A file knows them by their names.
 
@@ -62,8 +65,32 @@ def load(name: PathLike, *, classes: Sequence[type] = ()) -> Model:
         x0_hat = model.denoiser(0.5, image)
         ```
     """
+    if is_address(name):
+        return _load_from(os.fspath(name), classes)
     folder = _locate(name, _MODEL)
     return _named(folder, _MODEL, lambda: _read_model(folder, classes))
+
+
+def _load_from(address: str, classes: Sequence[type]) -> Model:
+    """The model in a bucket, by way of a folder that is then removed."""
+    try:
+        files, root = fsspec.core.url_to_fs(address)
+    except (ImportError, ValueError) as error:
+        raise ValueError(
+            f"`load` cannot open {address}: {error}. Install the package of fsspec for "
+            "it (`gcsfs` for gs://, `s3fs` for s3://), or give a folder."
+        ) from error
+    with tempfile.TemporaryDirectory() as name:
+        for file in (f"{_MODEL}.json", f"{_MODEL}.safetensors"):
+            source = f"{root.rstrip('/')}/{file}"
+            if files.exists(source):
+                files.get_file(source, os.path.join(name, file))
+        if not has(name, _MODEL):
+            raise FileNotFoundError(
+                f"{address} holds no model ({_MODEL}.json is missing). Give the "
+                "address of a run, or of a folder that was saved."
+            )
+        return load(pathlib.Path(name), classes=classes)
 
 
 def read_card(name: PathLike) -> dict[str, Any]:

@@ -30,6 +30,11 @@ from ._mesh import (
 )
 from ._meter import NonFiniteError as NonFiniteError
 from ._metrics import MetricsLog as MetricsLog, read_metrics as read_metrics
+from ._mirror import (
+    Mirror as Mirror,
+    Mirroring as Mirroring,
+    mirrored_to as mirrored_to,
+)
 from ._optimiser import (
     learning_rate_schedule as learning_rate_schedule,
     make_optimiser as make_optimiser,

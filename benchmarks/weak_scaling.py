@@ -127,9 +127,14 @@ def draw(path: pathlib.Path, curves: dict[str, list[tuple[int, float, float]]]) 
         np.atleast_1d(figure.subplots(1, len(curves))), curves.items(), strict=True
     ):
         devices, speed, share = map(np.asarray, zip(*rows, strict=True))
-        axes.loglog(devices, speed / share, ":", base=2, color="0.6", label="ideal")
-        axes.loglog(devices, speed, "o-", base=2, label="measured or estimated")
+        axes.plot(devices, speed / share, ":", color="0.6", label="ideal")
+        axes.plot(devices, speed, "o-", label="measured or estimated")
         axes.set(title=title, xlabel="devices", ylabel="images a second")
+        axes.set_xscale("log", base=2)
+        if speed[-1] > 10 * speed[0]:
+            axes.set_yscale("log")
+        else:
+            axes.set_ylim(bottom=0)
         axes.set_xticks(devices, [str(n) for n in devices])
         axes.legend(frameon=False)
     print(ss.plotting.save_figure(figure, path))

@@ -230,7 +230,9 @@ def wrote(*paths: Path) -> None:
     """Names the files that a command has written."""
     print("\nWrote")
     for path in paths:
-        print(f"  {path}")
+        # Nothing is drawn of a loss that was not logged yet, for one.
+        if path.exists():
+            print(f"  {path}")
 
 
 def next_commands(*commands: str) -> None:

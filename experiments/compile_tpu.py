@@ -27,7 +27,7 @@ from . import _build, _cli, _registry
 from ._config import Config
 from ._errors import CommandError
 from ._presets import PRESETS
-from ._spec import Spec
+from ._spec import Spec, parse
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ class CompileTpu:
 
     config: str = "cifar10_blur"
     """The name of an experiment, or the `config.json` of a run."""
+    process: str | None = None
+    """Another process for it, such as 've(sigma_min=0.01, sigma_max=0.1)'."""
     topology: tuple[str, ...] = ("v5e:4x4",)
     """Kind of chip and number of chips along each axis; several for a table."""
     fsdp: int = 1
@@ -222,6 +224,9 @@ def _cost(lowered: jax.stages.Lowered, level: int | None) -> ss.train.ProgramCos
 def measure(command: CompileTpu, topology: str) -> dict[str, Any]:
     """One row of the table."""
     config = read_config(command.config)
+    if command.process is not None:
+        process = parse(command.process, "--process")
+        config = dataclasses.replace(config, process=process)
     mesh = topology_mesh(topology, command.fsdp)
     chip = CHIPS[topology.partition(":")[0]]
     batch_size = command.batch_size or config.training.batch_size
@@ -230,6 +235,7 @@ def measure(command: CompileTpu, topology: str) -> dict[str, Any]:
     cost = compile_training(config, mesh, batch_size, command.accumulate, level)
     row: dict[str, Any] = {
         "config": command.config,
+        "process": str(config.process),
         "topology": topology,
         "chips": mesh.size,
         "fsdp": command.fsdp,

@@ -54,6 +54,28 @@ def test_papers_need_no_data(name, monkeypatch):
     np.testing.assert_allclose(process.level(process.t1), last, rtol=1e-6)
 
 
+def test_another_process_takes_the_place_of_the_experiment_s(monkeypatch):
+    seen = []
+    monkeypatch.setattr(compile_tpu, "topology_mesh", lambda *_: ss.train.make_mesh())
+
+    def compile_training(config, *_):
+        seen.append(config)
+        return cost()
+
+    monkeypatch.setattr(compile_tpu, "compile_training", compile_training)
+    words = "ve(sigma_min=0.01, sigma_max=0.1)"
+    command = compile_tpu.CompileTpu(config="paper_cifar10", process=words)
+    row = compile_tpu.measure(command, "v5e:2x4")
+    assert row["process"] == words
+    paper = PRESETS["paper_cifar10"].config
+    assert seen == [dataclasses.replace(paper, process=seen[0].process)]
+    process = compile_tpu.make_parts(seen[0]).process()
+    np.testing.assert_allclose(process.sigma(process.t1), 0.1, rtol=1e-6)
+    with pytest.raises(CommandError, match="--process"):
+        wrong = dataclasses.replace(command, process="ve(")
+        compile_tpu.measure(wrong, "v5e:2x4")
+
+
 @pytest.mark.slow
 def test_the_step_that_is_compiled_is_the_one_that_trains():
     """On one device, with labels: as many flops as the step of the run itself."""

@@ -48,7 +48,7 @@ class Mirror:
 
     !!! Example
 
-        ```python
+        ```{ .python .no-run }
         mirror = ss.train.Mirror("runs/blur", "gs://bucket/runs/blur")
         mirror.push()  # what is new
         ss.train.Mirror("runs/again", "gs://bucket/runs/blur").pull()
@@ -239,7 +239,7 @@ class Mirroring:
 
     !!! Example
 
-        ```python
+        ```{ .python .no-run }
         mirror = ss.train.Mirror("runs/blur", "gs://bucket/runs/blur")
         with ss.train.Mirroring(mirror):
             ss.train.fit(state, loader, step, num_steps=1000, folder="runs/blur")

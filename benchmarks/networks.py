@@ -53,6 +53,7 @@ NETWORKS = {
     "NCSNv2": lambda key: ss.nn.NCSNv2(SHAPE, key=key),
     "EDM2UNet.imagenet64, S": lambda key: ss.nn.EDM2UNet.imagenet64("s", key=key),
 }
+# Those that train on a laptop: the ones above `NCSNpp.cifar10_continuous`.
 TIMED = tuple(NETWORKS)[:6]
 OPTIMISER = optax.adam(2e-4)
 

@@ -48,14 +48,15 @@ def keep(mirror: ss.train.Mirror | None, every: float) -> Iterator[None]:
     if mirror is None:
         yield
         return
-    mirroring = ss.train.Mirroring(mirror, every, _cli.say)
+    stack = contextlib.ExitStack()
     with plain(mirror):
-        mirroring.__enter__()
+        stack.enter_context(ss.train.Mirroring(mirror, every, _cli.say))
+    # Errors of the block are not those of the copy.
     try:
         yield
     finally:
         with plain(mirror):
-            mirroring.__exit__()
+            stack.close()
 
 
 @contextlib.contextmanager

@@ -53,7 +53,7 @@ class Session:
             )
 
     def callbacks(self) -> list[tuple[int, Callable[..., None]]]:
-        """What is done while training, with the steps between."""
+        """Lists what is done while training, with the steps between."""
         found: list[tuple[int, Callable[..., None]]] = [
             (self.config.training.sample_every, self.keep)
         ]

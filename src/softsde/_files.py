@@ -20,6 +20,23 @@ def is_address(path: PathLike) -> bool:
     return bool(_ADDRESS.match(os.fspath(path)))
 
 
+def open_address(owner: str, address: str) -> tuple[Any, str]:
+    """The file system of an address, and the path within it.
+
+    **Raises:** `ValueError` for an address that no installed package opens.
+    """
+    # Here, because few programs need it.
+    import fsspec
+
+    try:
+        return fsspec.core.url_to_fs(address)
+    except (ImportError, ValueError) as error:
+        raise ValueError(
+            f"`{owner}` cannot open {address}: {error}. Install the package of fsspec "
+            "for it (`gcsfs` for gs://, `s3fs` for s3://), or give a folder."
+        ) from error
+
+
 def check_local(path: PathLike) -> None:
     """Refuses the address of a bucket, which would become a folder of that name here.
 

@@ -259,7 +259,7 @@ def test_evaluations_are_counted(plain, options):
 
 @pytest.mark.parametrize("divergence", ["exact", "hutchinson"])
 def test_the_network_is_traced_three_times(plain, key, divergence):
-    """Whatever the divergence, which looks at one evaluation, and without `jax.jit`."""
+    """It holds for each divergence, and without `jax.jit`."""
     process, prior = plain
     traced = eqx.debug.assert_max_traces(linear, max_traces=3)
     denoiser = ss.FunctionDenoiser(traced, process)

@@ -47,7 +47,7 @@ def test_is_scipys(x64, geometry):
 
 @pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
 def test_derivatives(x64, geometry):
-    """Both modes, to the second order, of a batch whose weights are shared or not."""
+    """They hold in both modes, for a batch whose weights are shared or not."""
     x, weight = normal(2, 6, 5, 2), normal(3, 3, 2, 3, seed=1)
 
     def one(x, weight):
@@ -61,7 +61,7 @@ def test_derivatives(x64, geometry):
 
 
 def test_gradients_in_a_loop_have_the_fast_layout():
-    """Of both arguments, for a batch: what XLA leaves as it is within a loop."""
+    """XLA leaves the gradients of both arguments as they are within a loop."""
     x, weight = jnp.ones((4, 8, 8, 3)), jnp.ones((3, 3, 3, 3))
 
     def value(x, weight):

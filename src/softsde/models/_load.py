@@ -6,11 +6,10 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-import fsspec
 import jax
 import numpy as np
 
-from .._files import PathLike, is_address
+from .._files import PathLike, is_address, open_address
 from ..denoisers import Denoiser
 from ..parametrisations import AbstractParametrisation
 from ..processes import Process
@@ -73,13 +72,7 @@ def load(name: PathLike, *, classes: Sequence[type] = ()) -> Model:
 
 def _load_from(address: str, classes: Sequence[type]) -> Model:
     """The model in a bucket, by way of a folder that is then removed."""
-    try:
-        files, root = fsspec.core.url_to_fs(address)
-    except (ImportError, ValueError) as error:
-        raise ValueError(
-            f"`load` cannot open {address}: {error}. Install the package of fsspec for "
-            "it (`gcsfs` for gs://, `s3fs` for s3://), or give a folder."
-        ) from error
+    files, root = open_address("load", address)
     with tempfile.TemporaryDirectory() as name:
         for file in (f"{_MODEL}.json", f"{_MODEL}.safetensors"):
             source = f"{root.rstrip('/')}/{file}"

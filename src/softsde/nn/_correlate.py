@@ -1,7 +1,7 @@
 """The convolution of every network here, with gradients that are fast in a loop too.
 
 XLA has a fast convolution on CPU for the layout `NHWC`, `HWIO`, `NHWC` alone. It brings
-others into that layout first, but not those within a loop, where they are 3 to 9 times
+others into that layout first, but not those within a loop, where they are several times
 slower. The gradients that JAX derives are such others. Here both derivatives are laid
 out such that their *transposes*, which are the gradients, have the fast layout. So
 gradients are as fast in a loop as outside: likelihoods, accumulated gradients and

@@ -11,9 +11,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import fsspec
-
-from .._files import write_json
+from .._files import open_address, write_json
 
 _FORMAT = 1
 #: The list of the files that belong together. It is written last, so a copy that was
@@ -58,13 +56,7 @@ class Mirror:
     def __init__(self, folder: str | os.PathLike, address: str | os.PathLike):
         self.folder = Path(folder)
         self.address = os.fspath(address).rstrip("/")
-        try:
-            self._files, root = fsspec.core.url_to_fs(self.address)
-        except (ImportError, ValueError) as error:
-            raise ValueError(
-                f"`Mirror` cannot open {self.address}: {error}. Install the package "
-                "of fsspec for it (`gcsfs` for gs://, `s3fs` for s3://)."
-            ) from error
+        self._files, root = open_address("Mirror", self.address)
         self._root = PurePosixPath(root)
         self._made: set[PurePosixPath] = set()
 
@@ -137,6 +129,7 @@ class Mirror:
                 target = part / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 self._files.get_file(str(self._root / name), str(target))
+                # Other files may have been replaced since the list was written.
                 if "checkpoints/" in name and target.stat().st_size != size:
                     raise OSError(
                         f"{name} at {self.address} has {target.stat().st_size} bytes; "
@@ -220,7 +213,7 @@ def mirrored_to(folder: str | os.PathLike) -> str | None:
 
 
 def _own(folder: Path) -> dict[str, Any] | None:
-    """Which copy the folder has: its address, its number, and how often it was made."""
+    """Reads which copy the folder has: address, number, and how often it was made."""
     path = folder / _LIST
     return json.loads(path.read_text()) if path.exists() else None
 

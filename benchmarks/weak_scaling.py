@@ -90,7 +90,7 @@ def tpu(kind: str, config: str, batch: int) -> list[tuple[int, float, float]]:
     """Chips, images a second, and the efficiency."""
     # The commands are not part of the installed package.
     sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-    from experiments import compile_tpu
+    from experiments import _ahead, compile_tpu
 
     settings = compile_tpu.read_config(config)
     print(f"\n{kind}, {config}, {batch} images a chip")
@@ -101,10 +101,10 @@ def tpu(kind: str, config: str, batch: int) -> list[tuple[int, float, float]]:
     rows: list[tuple[int, float, float]] = []
     alone = 0.0
     for shape in SLICES:
-        mesh = compile_tpu.topology_mesh(f"{kind}:{shape}", 1)
+        mesh = _ahead.topology_mesh(f"{kind}:{shape}", 1)
         n = mesh.size
-        cost = compile_tpu.compile_training(settings, mesh, n * batch, level=1)
-        judged = compile_tpu.judge(cost, compile_tpu.CHIPS[kind], 1)
+        cost = _ahead.compile_training(settings, mesh, n * batch, level=1)
+        judged = compile_tpu.judge(cost, _ahead.CHIPS[kind], 1)
         seconds = judged["estimated_seconds"]
         sent = sum(size for _, size in cost.collectives.values())
         exchange = 2 * (n - 1) / n * sent / LINKS[kind]

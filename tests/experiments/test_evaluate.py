@@ -10,9 +10,15 @@ import pytest
 from tiny_run import tiny
 
 import softsde as ss
-from experiments import _evaluation, _sweeps, evaluate, train
+from experiments import (
+    _evaluation,
+    _sweeps,
+    evaluate,
+    train,
+)
 from experiments._checkpoints import KeptModels
 from experiments._config import DataConfig
+from experiments._errors import FolderError
 from experiments._scale import ScaleConfig
 from experiments._solvers import SolverConfig
 
@@ -276,3 +282,51 @@ def test_checkpoints_that_are_not_there(run, tmp_path):
     model = KeptModels(str(run))
     with pytest.raises(ValueError, match=r"no checkpoint of step 1 .* those of"):
         model.model(1)
+
+
+@pytest.mark.slow
+def test_evaluate_finds_no_difference_in_real_images_and_much_in_samples(run, tmp_path):
+    command = evaluate.Evaluate(
+        str(run),
+        num=100,
+        sampler=SolverConfig(steps=2),
+        classifier="pixels",
+        folder=tmp_path,
+    )
+    paths, report = evaluate.evaluate(command)
+    assert report == json.loads(paths[0].read_text())
+    untrained, real = report["samples"], report["held_out"]
+    assert untrained["frechet_distance"] > 3 * real["frechet_distance"]
+    assert untrained["sliced_wasserstein"] > 2 * real["sliced_wasserstein"]
+    assert untrained["precision"] < real["precision"]
+    text = evaluate.table(report)
+    assert "pixels" in text and "test images" in text and "FID" not in text
+    assert all(path.exists() for path in paths)
+    # Another sampler's result stands beside it.
+    other = dataclasses.replace(command, sampler=SolverConfig(3, "ddim"), num=50)
+    assert evaluate.evaluate(other)[0][0] != paths[0] and paths[0].exists()
+
+
+@pytest.mark.slow
+def test_skill_is_the_loss_in_units_of_affine_regression(run):
+    """Of the identity: its loss is the variance of the noise where there is no blur."""
+    model = ss.load(run)
+    identity = ss.FunctionDenoiser(lambda t, x: x, model.process)
+    images = ss.data.to_array(ss.data.load("digits"))
+    first = _evaluation.skill(identity, images, images)[0]
+    weight = ss.losses.RelativeWeight.fit(model.process, images)
+    variance = float(model.process.sigma(0.0)) ** 2
+    expected = variance * float(weight(model.process, np.float32(0.0)))
+    # 500 images of 64 pixels: the relative deviation of the mean of squares.
+    assert first == pytest.approx(expected, rel=4 * np.sqrt(2 / (500 * 64)))
+    assert first > 1
+
+
+def test_evaluate_without_a_classifier_compares_pixels_and_says_so(
+    run, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert _evaluation.open_space(None, DataConfig("digits")).name == "pixels"
+    assert "experiments.classifier digits" in capsys.readouterr().err
+    with pytest.raises(FolderError, match="nowhere does not exist"):
+        evaluate.evaluate(evaluate.Evaluate(str(run), num=10, classifier="nowhere"))

@@ -13,7 +13,13 @@ from PIL import Image
 from tiny_run import tiny
 
 import softsde as ss
-from experiments import __main__, compare, sample, train
+from experiments import (
+    __main__,
+    _pictures,
+    compare,
+    sample,
+    train,
+)
 from experiments._config import ConditionConfig
 from experiments._errors import CommandError
 from experiments._solvers import SolverConfig
@@ -131,3 +137,50 @@ def test_the_list_of_commands_names_each(capsys):
     for path in folder.glob("[!_]*.py"):
         assert f"  {path.stem} " in printed
     assert "Train a model" in printed
+
+
+def test_sample_writes_what_the_library_draws(run, tmp_path, monkeypatch):
+    sampler = SolverConfig(steps=2)
+    command = sample.Sample(str(run), num=4, sampler=sampler, folder=tmp_path)
+    paths = sample.sample(command)
+    assert all(path.exists() for path in paths)
+    images = np.load(tmp_path / "default_2_steps_seed0.npz")["images"]
+    model = ss.load(run)
+    drawn = ss.sample(
+        model.denoiser,
+        prior=model.prior,
+        num_samples=4,
+        num_steps=2,
+        key=jax.random.key(0),
+    )
+    np.testing.assert_allclose(images, drawn.x, atol=1e-5)
+
+    # The same again is not drawn; anything else is.
+    monkeypatch.setattr(ss, "sample", lambda *_, **__: pytest.fail("drawn again"))
+    assert sample.sample_once(command) == paths
+    for other in ({"num": 3}, {"seed": 1}, {"sampler": SolverConfig(steps=3)}):
+        with pytest.raises(pytest.fail.Exception, match="drawn again"):
+            sample.sample_once(dataclasses.replace(command, **other))
+
+
+@pytest.mark.parametrize("num, batch_size", [(3, 8), (5, 2)])
+def test_samples_on_their_way_end_where_they_should(run, num, batch_size):
+    """Of one program where all fit into a batch, else of one of their own."""
+    sampler = SolverConfig(steps=2)
+    model = ss.load(run)
+    images, way = _pictures.draw(model, num, sampler.options(), batch_size=batch_size)
+    assert images.shape[0] == num and way.shape[0] == 2 * min(num, _pictures.ROWS)
+    # A row of states, and below it one of predictions, whose last is the sample.
+    np.testing.assert_allclose(way[1::2, -1], images[: _pictures.ROWS], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_shipped_model_is_not_drawn_into_a_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = ss.models.names()[0]
+    sampler = SolverConfig(steps=1)
+    paths = sample.sample(sample.Sample(name, num=1, sampler=sampler))
+    assert all(path.parent == paths[0].parent for path in paths)
+    # The next command of the quickstart, `train NAME`, makes its folder here.
+    assert not (tmp_path / "runs" / name).exists()
+    assert all(path.exists() for path in paths)

@@ -1,42 +1,19 @@
 """`sample`: what it returns is what its solver draws, and draws do not know a batch."""
 
-import importlib
 import math
-import os
-import traceback
 
 import diffrax
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from known_denoisers import counting, gaussian_start
 
 import softsde as ss
 import softsde.train
 from softsde.sampling._sample import _even
 
 SHAPE = (4, 3, 1)
-
-
-@pytest.fixture
-def process():
-    return ss.soft_blur(SHAPE, max_blur=3.0)
-
-
-@pytest.fixture
-def data():
-    return np.float32(np.random.default_rng(0).uniform(size=(4, *SHAPE)))
-
-
-@pytest.fixture
-def oracle(data):
-    return ss.oracles.EmpiricalOracle(data)
-
-
-@pytest.fixture
-def prior(process, data):
-    return ss.GaussianPrior.fit(process, data)
 
 
 @pytest.mark.slow
@@ -141,17 +118,6 @@ def test_trajectory_and_predictions(process, oracle, prior, key):
     np.testing.assert_allclose(drawn.x, drawn.predictions[:, -1], atol=1e-6)
 
 
-def counting(process, fn=lambda t, x: 0.5 * x):
-    """A denoiser that counts its evaluations."""
-    calls = []
-
-    def count(t, x):
-        jax.debug.callback(lambda _: calls.append(1), t)
-        return fn(t, x)
-
-    return ss.FunctionDenoiser(count, process), calls
-
-
 @pytest.mark.parametrize(
     "solver, clock, evaluations",
     [
@@ -196,135 +162,6 @@ def test_annealed_langevin_moves_at_every_level(process, key):
     jax.effects_barrier()
     assert drawn.nfe == len(calls) == 101
     np.testing.assert_allclose(jax.vmap(process.sigma)(drawn.times), levels, rtol=1e-5)
-
-
-def test_adaptive_steps_of_the_flow(x64):
-    """As near as asked, with as many evaluations as each sample needed, counted.
-
-    The flow of a Gaussian carries each quantile to itself.
-    """
-    process = ss.vp()
-    oracle = ss.oracles.GaussianOracle(jnp.asarray([0.5]), jnp.asarray([[0.3]]))
-    exact = oracle.denoiser(process)
-    x1 = jnp.asarray([[0.3], [-2.0], [1.0]])
-    dopri5 = diffrax.Dopri5()
-    draw = lambda denoiser, x1, solver=dopri5, **options: ss.sample(
-        denoiser,
-        x1=x1,
-        solver=solver,
-        clock="ode",
-        times=diffrax.PIDController(rtol=1e-4, atol=1e-4),
-        denoise_last=False,
-        key=jax.random.key(0),
-        **options,
-    )
-    (m1, v1), (m0, v0), (m, v) = (
-        oracle.marginal_moments(process, t) for t in (process.t1, process.t0, 0.37)
-    )
-    quantile = (x1 - m1[None]) / jnp.sqrt(v1[0, 0])
-    expected = m0[None] + jnp.sqrt(v0[0, 0]) * quantile
-    between = m[None] + jnp.sqrt(v[0, 0]) * quantile
-    for solver in (diffrax.Dopri5(), ss.Heun("normalised")):
-        drawn = draw(exact, x1, solver, save_trajectory=[1.0, 0.37, 0.1])
-        np.testing.assert_allclose(drawn.x, expected, atol=1e-3)
-        np.testing.assert_allclose(drawn.times, [1.0, 0.37, 0.1, 1e-3])
-        np.testing.assert_allclose(drawn.trajectory[:, 1], between, atol=1e-3)
-    denoiser, calls = counting(process, exact)
-    alone = draw(denoiser, x1[1:2])
-    jax.effects_barrier()
-    assert int(alone.nfe[0]) == len(calls) > 20
-    assert drawn.nfe.shape == (3,)
-
-
-def gaussian_start(process, std, number, shape):
-    """The exact denoiser of N(0, std^2), starts, and the std at `t0`.
-
-    The denoiser solves by conjugate gradients, which ends after as many steps as there
-    are components: where each sample is at a time of its own, XLA was seen to never
-    finish a batch of factorisations on a CPU of two cores.
-    """
-    size = int(np.prod(shape))
-    covariance = std**2 * jnp.eye(size)
-    oracle = ss.oracles.GaussianOracle(jnp.zeros(shape), covariance)
-
-    def predict(t, x):
-        noise = process.sigma(t) ** 2
-        marginal = lambda v: (
-            std**2 * process.apply(t, process.adjoint(t, v)) + noise * v
-        )
-        solved, _ = jax.scipy.sparse.linalg.cg(marginal, x, tol=1e-7, maxiter=2 * size)
-        return std**2 * process.adjoint(t, solved)
-
-    noise = jax.random.normal(jax.random.key(1), (number, size))
-    root = jnp.linalg.cholesky(oracle.marginal_moments(process, process.t1)[1])
-    ended = oracle.marginal_moments(process, process.t0)[1]
-    expected = float(np.sqrt(np.trace(np.asarray(ended)) / size))
-    denoiser = ss.FunctionDenoiser(predict, process)
-    return denoiser, (noise @ root.T).reshape(number, *shape), expected
-
-
-ADAPTIVE = {
-    "dopri5": (diffrax.Dopri5(), "ode"),
-    "heun ode": (ss.Heun("normalised"), "ode"),
-    "heun sde": (ss.Heun("normalised"), "sde"),
-    "heun churn": (ss.Heun("normalised"), ss.clocks.Churn(10.0)),
-    "shark": (diffrax.ShARK(), "sde"),
-}
-PROCESSES = {
-    "ve": (ss.ve, (16,)),
-    "ve 348": (lambda: ss.ve(0.01, 348.0), (16,)),
-    "edm": (ss.edm, (16,)),
-    "vp": (ss.vp, (16,)),
-    "soft_blur": (lambda: ss.soft_blur((4, 4, 1), max_blur=3.0), (4, 4, 1)),
-}
-
-
-@pytest.mark.parametrize("tolerance", [1e-2, 1e-3])
-@pytest.mark.parametrize("name", PROCESSES)
-@pytest.mark.parametrize("how", ADAPTIVE)
-@pytest.mark.slow
-def test_adaptive_steps_give_the_right_spread(how, name, tolerance):
-    """Within 2 % in single precision, from data of std 0.1 to 1.
-
-    1000 samples of 16 independent components: the standard error is 0.56 %.
-    """
-    solver, clock = ADAPTIVE[how]
-    make, shape = PROCESSES[name]
-    process = make()
-    for std in (0.1, 0.25, 1.0):
-        denoiser, x1, expected = gaussian_start(process, std, 1000, shape)
-        drawn = ss.sample(
-            denoiser,
-            x1=x1,
-            solver=solver,
-            clock=clock,
-            times=diffrax.PIDController(rtol=tolerance, atol=tolerance),
-            denoise_last=False,
-            key=jax.random.key(2),
-        )
-        spread = float(np.sqrt(np.mean(np.asarray(drawn.x) ** 2)))
-        assert spread == pytest.approx(expected, rel=0.02), (std, drawn.nfe.mean())
-
-
-@pytest.mark.slow
-def test_adaptive_steps_with_noise(key):
-    """One case of the above in the fast lane: VE to 348, where differences of the
-    variance in single precision once lost all noise of the clean end."""
-    process = ss.ve(0.01, 348.0)
-    denoiser, x1, expected = gaussian_start(process, 0.25, 200, (16,))
-    drawn = ss.sample(
-        denoiser,
-        x1=x1,
-        solver=ss.Heun("normalised"),
-        clock="sde",
-        times=diffrax.PIDController(rtol=1e-2, atol=1e-2),
-        denoise_last=False,
-        key=key,
-    )
-    # Standard error of 3,200 numbers: 1.25 %; adaptive steps once gave 20 % too much.
-    spread = float(np.sqrt(np.mean(np.asarray(drawn.x) ** 2)))
-    assert spread == pytest.approx(expected, rel=0.035)
-    assert len(np.unique(drawn.nfe)) > 1
 
 
 @pytest.mark.slow
@@ -376,100 +213,6 @@ def test_each_sample_gets_its_own_condition(process, key):
         )
         assert np.abs(alone - oracle.means[label][None]).max() < 0.5
     np.testing.assert_allclose(draw(None)[4], mixed[4], atol=1e-5)
-
-
-class Scaled(eqx.Module):
-    """A network with one weight: the factor by which it shrinks."""
-
-    factor: jax.Array
-    traces: list = eqx.field(static=True, default_factory=list)
-
-    def __call__(self, t, x, condition=None, *, key=None):
-        self.traces.append(1)
-        return self.factor * x
-
-
-class _Traces(list):
-    """A list that may stand in a static field."""
-
-    __hash__ = object.__hash__
-    __eq__ = object.__eq__
-
-
-def test_the_network_is_traced_once(process, prior, key):
-    """However often a step calls it, and for all values of its weights."""
-    traces = _Traces()
-    # As users have it: diffrax changes this setting on the way, and a program traced
-    # under the strict one of these tests would be traced again.
-    with jax.numpy_dtype_promotion("standard"):
-        for seed, factor in ((0, 0.5), (1, 0.5), (2, 0.25)):
-            network = Scaled(jnp.asarray(factor), traces)
-            ss.sample(
-                ss.Denoiser(network, process, ss.parametrisations.Clean()),
-                prior=prior,
-                num_samples=2,
-                num_steps=4,
-                solver=ss.Heun(),
-                key=jax.random.key(seed),
-            )
-    assert len(traces) == 1
-
-
-def mean_of(denoiser, x1, key, **options):
-    return float(np.mean(ss.sample(denoiser, x1=x1, num_steps=3, key=key, **options).x))
-
-
-def test_present_weights_always_count(process, key):
-    """A function, a method and an object read what changes between two calls."""
-    x1 = jnp.full((2, *SHAPE), 0.3)
-    state = {"mean": 0.0}
-    by_dict = ss.FunctionDenoiser(lambda t, x: 0 * x + state["mean"], process)
-
-    class Plain:
-        mean = 0.0
-
-        def predict(self, t, x):
-            return 0 * x + self.mean
-
-        def network(self, t, x, condition, *, key):
-            return 0 * x + self.mean
-
-    plain = Plain()
-    clean = ss.parametrisations.Clean()
-    denoisers = {
-        "dictionary": by_dict,
-        "method": ss.FunctionDenoiser(plain.predict, process),
-        "network": ss.Denoiser(plain.network, process, clean),
-    }
-    for before, name in ((0.0, "before"), (3.0, "after")):
-        state["mean"] = plain.mean = before
-        for kind, denoiser in denoisers.items():
-            got = mean_of(denoiser, x1, key)
-            assert got == pytest.approx(before, abs=1e-5), (kind, name)
-
-
-def test_weights_of_many_batches_are_never_stale(process, key):
-    """One program serves all weights, in one batch and in several."""
-    x1 = jnp.full((4, *SHAPE), 0.3)
-    clean = ss.parametrisations.Clean()
-    for factor in (0.5, 0.25, 0.5):
-        denoiser = ss.Denoiser(Scaled(jnp.asarray(factor)), process, clean)
-        many = ss.sample(denoiser, x1=x1, num_steps=3, batch_size=2, key=key).x
-        one = ss.sample(denoiser, x1=x1, num_steps=3, key=key).x
-        np.testing.assert_allclose(many, one, atol=1e-6)
-
-
-@pytest.mark.slow
-def test_weights_do_not_leak_across_training(process, key):
-    """A step of gradient descent between two draws shows in the second."""
-    x1 = jnp.full((4, *SHAPE), 0.3)
-    clean = ss.parametrisations.Clean()
-    denoiser = ss.Denoiser(Scaled(jnp.asarray(0.5)), process, clean)
-    draw = lambda d: ss.sample(d, x1=x1, num_steps=3, batch_size=2, key=key).x
-    before = draw(denoiser)
-    after = draw(eqx.tree_at(lambda d: d.network.factor, denoiser, jnp.asarray(0.1)))
-    assert np.abs(before - after).max() > 1e-3
-    np.testing.assert_array_equal(draw(denoiser), before)
 
 
 @pytest.mark.parametrize("times", [1000, 4000])
@@ -570,25 +313,3 @@ def test_karras_times_in_single_precision(key):
         close = [1.0, 0.5, 0.5 - 1e-9, 0.0]
         denoiser = ss.FunctionDenoiser(lambda t, x: x, ss.ve())
         ss.sample(denoiser, x1=jnp.ones((1, 2)), times=close, key=key)
-
-
-def test_a_sample_passes_few_functions_on_its_way(process, key, monkeypatch):
-    """From `sample` to the product with a blur's matrix: at most seven of ours."""
-    blur = importlib.import_module("softsde.corruptions._gaussian_blur")
-    multiply, deepest = blur.multiply_along, []
-    # The checkout itself may lie in a folder called softsde, with its environment.
-    package = os.path.dirname(ss.__file__) + os.sep
-
-    def watched(*args, **kwargs):
-        stack = [frame.filename for frame in traceback.extract_stack()[:-1]]
-        ours = [name for name in stack if name.startswith(package)]
-        if any(name.endswith("_momentum.py") for name in ours):
-            deepest.append(len(ours) + 1)  # and the product itself
-        return multiply(*args, **kwargs)
-
-    monkeypatch.setattr(blur, "multiply_along", watched)
-    denoiser = ss.FunctionDenoiser(lambda t, x: 0.5 * x, process)
-    x1 = jnp.full((1, *SHAPE), 0.3)
-    options = dict(solver=ss.Momentum(), clock="sde", num_steps=2, key=key)
-    ss.sample(denoiser, x1=x1, **options)
-    assert deepest and max(deepest) <= 7

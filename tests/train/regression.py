@@ -106,3 +106,29 @@ def run_to_the_end(folder: str, num_steps: int, pause: float) -> None:
     )
     content = b"".join(x.tobytes() for x in leaves(result.state))
     pathlib.Path(folder, "final.bin").write_bytes(content)
+
+
+def fit(folder, num_steps, *, state=None, data=None, step=None, **options):
+    options = {"checkpoint_every": 4, "log_every": 3, "progress": False} | options
+    return train.fit(
+        make_state() if state is None else state,
+        make_data() if data is None else data,
+        shared_step() if step is None else step,
+        num_steps=num_steps,
+        folder=folder,
+        **options,
+    )
+
+
+def by_hand(num_steps):
+    """The state and the metrics of each step, with no loop of the library."""
+    state, data, history = make_state(), iter(make_data()), []
+    for _ in range(num_steps):
+        state, metrics = shared_step()(state, next(data))
+        history.append({name: float(value) for name, value in metrics.items()})
+    return state, history
+
+
+def steps_in(folder):
+    with train.Checkpointer(folder / "checkpoints", read_only=True) as checkpoints:
+        return checkpoints.all_steps()

@@ -10,6 +10,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 
 import softsde as ss
 from softsde._files import write_json, write_text
@@ -371,9 +372,10 @@ def layout(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def count_parameters(network: Any) -> int:
-    """Counts the numbers that are trained."""
-    leaves = jax.tree.leaves(eqx.filter(network, eqx.is_inexact_array))
-    return sum(leaf.size for leaf in leaves)
+    """Counts the numbers that are trained, of a network with weights or with shapes."""
+    shapes = eqx.filter_eval_shape(lambda: network)
+    kinds = (leaf for leaf in jax.tree.leaves(shapes) if hasattr(leaf, "dtype"))
+    return sum(leaf.size for leaf in kinds if jnp.issubdtype(leaf.dtype, jnp.inexact))
 
 
 def commit() -> str | None:

@@ -33,9 +33,11 @@ _MODULE = "experiments.train"
 def make_network(parts: _build.Parts, initial: str | None) -> tuple[Any, Any]:
     """The network to start from, and the card of the model that it is of, if any.
 
+    A new network has no weights yet, but their shapes: they are drawn where they stay.
+
     **Raises:** `CommandError` if that model has another network than the config.
     """
-    new = parts.network()
+    new = eqx.filter_eval_shape(parts.network)
     if initial is None:
         return new, None
     model = _run.open_model(initial)
@@ -101,11 +103,11 @@ def train(
             _try_loss(config, loss_fn, denoiser, carry, source)
             session = Session(config, folder, source, prior, command, initial)
 
-            def new_state() -> ss.train.TrainState:
-                def make_model(key: Any) -> ss.Denoiser:
-                    drawn = parts.network() if initial is None else network
-                    return parts.denoiser(drawn, process)
+            def make_model(key: Any) -> ss.Denoiser:
+                drawn = parts.network() if initial is None else network
+                return parts.denoiser(drawn, process)
 
+            def new_state() -> ss.train.TrainState:
                 key = jax.random.key(config.training.seed)
                 return ss.train.init_state(
                     make_model,
@@ -122,7 +124,8 @@ def train(
             done = (_run.steps_of(folder) or 0) if resumed else 0
             if done < config.training.steps:
                 with _stage("Trying what comes later: picture, model, checkpoint"):
-                    session.rehearse(denoiser, state)
+                    drawn = make_model(None) if state is None else state.ema
+                    session.rehearse(ss.train.gather(drawn), state)
             if not resumed:
                 _run.start(folder, config, process, command)
         if state is None:

@@ -152,20 +152,28 @@ def test_a_state_is_put_on_every_device(key):
     assert train.shard_state(tree, None) is tree
 
 
-@pytest.mark.parametrize("num_devices", [None, 2])
-def test_step_is_traced_once(num_devices, tmp_path):
-    """Over many steps, from a new state and from a restored one."""
+@pytest.mark.parametrize("num_devices", [None, 1, 2])
+def test_step_is_traced_once_and_compiled_once_on_a_mesh(num_devices, tmp_path, caplog):
+    """Over many steps, from a new state and from a restored one.
+
+    On a mesh of one device, a state made without the mesh lies where it should.
+    """
     mesh = None if num_devices is None else train.make_mesh(num_devices)
     step = make_step(mesh, eqx.debug.assert_max_traces(loss_fn, max_traces=1))
     state, data = make_state(), iter(make_data())
-    for _ in range(5):
-        state, _ = step(state, next(data))
-    with train.Checkpointer(tmp_path) as checkpoints:
-        checkpoints.save(state, data, 5)
-        checkpoints.wait()
-        state, _ = checkpoints.restore(make_state(), data)
-    for _ in range(5):
-        state, _ = step(state, next(data))
+    caplog.set_level("WARNING", logger="jax")
+    with jax.log_compiles():
+        for _ in range(5):
+            state, _ = step(state, next(data))
+        with train.Checkpointer(tmp_path) as checkpoints:
+            checkpoints.save(state, data, 5)
+            checkpoints.wait()
+            state, _ = checkpoints.restore(make_state(), data)
+        for _ in range(5):
+            state, _ = step(state, next(data))
+    compiled = [m for m in caplog.messages if m.startswith("Compiling jit(one)")]
+    # Without a mesh, restored arrays are bound to their device and new ones are not.
+    assert len(compiled) == (2 if mesh is None else 1)
 
 
 def test_randomness_is_the_key_and_the_step(key):

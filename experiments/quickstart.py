@@ -40,7 +40,7 @@ def quickstart(command: Quickstart) -> list[Path]:
         shutil.rmtree(command.folder)
     config = PRESETS["digits_blur"].config
     # Half the time of a step; that the samples are a little worse hardly shows.
-    network = Spec(config.network.name, config.network.options | {"base_channels": 24})
+    network = Spec(config.network.name, {**config.network.options, "base_channels": 24})
     config = dataclasses.replace(
         config,
         network=network,
@@ -56,7 +56,7 @@ def quickstart(command: Quickstart) -> list[Path]:
     train.train(config, command.folder, command=words)
     print("2/4 Training a classifier, to measure the model with")
     judge, _ = classifier.train(
-        classifier.Train("digits", folder=command.folder / "classifier", epochs=20.0)
+        classifier.Train("digits", folder=command.folder / "classifier", epochs=14.0)
     )
     print("3/4 Drawing samples")
     run = str(command.folder)

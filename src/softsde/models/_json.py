@@ -16,8 +16,7 @@ calling the constructor. So what is read has passed every check of its class.
 | object | `{"type": "corruptions.Fade", "arguments": {...}}` |
 
 Two more are found only in the folder of a model: `{"tensor": "prior.mean"}`, an array
-in the file beside, and `{"shared": "process"}`, the process of the model.
-"""
+in the file beside, and `{"shared": "process"}`, the process of the model."""
 
 import dataclasses
 import inspect
@@ -38,13 +37,19 @@ from ..processes import Process
 from ..sampling import AbstractPrior
 from ..schedules import AbstractSchedule
 from ._arrays import (
-    check_dtype,
     is_array,
     is_key,
     key_parts,
-    make_key,
     to_jax,
     to_numpy,
+)
+from ._json_numbers import (
+    damaged,
+    nested,
+    read_array,
+    read_dtype,
+    read_key,
+    write_float,
 )
 from ._registry import Classes, by_name, find, known, name_of
 
@@ -141,7 +146,7 @@ class Writer:
         if isinstance(value, int):
             return int(value)
         if isinstance(value, float):
-            return _write_float(value, path)
+            return write_float(value, path)
         if type(value) is tuple:
             return self._write_all(value, path)
         if type(value) is list:
@@ -188,7 +193,7 @@ class Writer:
         else:
             # Every float of 16 or 32 bits is one of 64, and Python writes those so
             # that they are read to the last bit.
-            numbers = _nested(array.astype(np.float64).tolist(), path)
+            numbers = nested(array.astype(np.float64).tolist(), path)
         content = {
             "array": numbers,
             "dtype": array.dtype.name,
@@ -245,23 +250,23 @@ class Reader:
             return content
         if isinstance(content, float):
             if not math.isfinite(content):
-                raise _damaged(path, f"the number {content}")
+                raise damaged(path, f"the number {content}")
             return content
         if isinstance(content, list):
             return tuple(self._read_all(content, path))
         if not isinstance(content, dict):
-            raise _damaged(path, f"a {type(content).__name__}")
+            raise damaged(path, f"a {type(content).__name__}")
         names = set(content)
         if names == {"type", "arguments"}:
             return self._read_object(content["type"], content["arguments"], path)
         if names - {"numpy", "weak"} == {"array", "dtype", "shape"}:
-            return _read_array(content, path)
+            return read_array(content, path)
         if names == {"key", "impl", "shape"}:
-            return _read_key(content, path)
+            return read_key(content, path)
         if names == {"float"} and content["float"] in ("inf", "-inf"):
             return float(content["float"])
         if names == {"dtype"}:
-            return _read_dtype(content["dtype"], path)
+            return read_dtype(content["dtype"], path)
         if names == {"list"} and isinstance(content["list"], list):
             return self._read_all(content["list"], path)
         if names == {"dict"} and isinstance(content["dict"], dict):
@@ -271,7 +276,7 @@ class Reader:
             return to_jax(path, self._take(content["tensor"], path))
         if content == {"shared": "process"} and self.process is not None:
             return self.process
-        raise _damaged(path, f"an entry with the names {sorted(names)}")
+        raise damaged(path, f"an entry with the names {sorted(names)}")
 
     def _read_all(self, content: list[Any], path: str) -> list[Any]:
         return [self.read(part, f"{path}[{i}]") for i, part in enumerate(content)]
@@ -288,7 +293,7 @@ class Reader:
     def _read_object(self, name: Any, arguments: Any, path: str) -> Any:
         cls = find(path, name, known(), self.classes)
         if not isinstance(arguments, dict):
-            raise _damaged(f"{path}.arguments", f"a {type(arguments).__name__}")
+            raise damaged(f"{path}.arguments", f"a {type(arguments).__name__}")
         parameters = _parameters(cls)
         check_arguments(path, name, arguments, parameters)
         positional, named = [], {}
@@ -300,7 +305,7 @@ class Reader:
             )
             if parameter.kind is parameter.VAR_POSITIONAL:
                 if not isinstance(value, tuple):
-                    raise _damaged(f"{path}.{parameter.name}", "something not a list")
+                    raise damaged(f"{path}.{parameter.name}", "something not a list")
                 positional = list(value)
             else:
                 named[parameter.name] = value
@@ -382,102 +387,6 @@ def _is_function(value: Any) -> bool:
     if isinstance(value, jax.tree_util.Partial | Opaque):
         return True
     return callable(value) and not isinstance(value, eqx.Module)
-
-
-def _write_float(value: float, path: str) -> Any:
-    if math.isnan(value):
-        raise ValueError(f"{path} is not a number (NaN), so it cannot be written.")
-    return float(value) if math.isfinite(value) else {"float": str(float(value))}
-
-
-def _nested(numbers: Any, path: str) -> Any:
-    """Numbers in nested lists, with those that JSON lacks as text."""
-    if isinstance(numbers, list):
-        return [_nested(number, path) for number in numbers]
-    written = _write_float(numbers, path)
-    return written["float"] if isinstance(written, dict) else written
-
-
-def _damaged(path: str, what: str) -> ValueError:
-    return ValueError(
-        f"{path} is {what}, which describes nothing. The file is damaged, or of a "
-        "newer version of softsde."
-    )
-
-
-def _read_dtype(name: Any, path: str) -> np.dtype:
-    if not isinstance(name, str):
-        raise _damaged(path, "no name of a dtype")
-    try:
-        return check_dtype(path, jnp.dtype(name))
-    except TypeError as error:
-        raise _damaged(path, f"the dtype {name!r}") from error
-
-
-def _read_shape(content: Any, path: str) -> tuple[int, ...]:
-    if not isinstance(content, list) or not all(type(n) is int for n in content):
-        raise _damaged(f"{path}.shape", "no list of numbers")
-    if any(n < 0 for n in content):
-        raise _damaged(f"{path}.shape", f"{content}")
-    return tuple(content)
-
-
-def _flat(content: Any, depth: int, path: str) -> list[Any]:
-    """The numbers in lists nested `depth` deep."""
-    numbers = [content]
-    for _ in range(depth):
-        if not all(isinstance(part, list) for part in numbers):
-            raise _damaged(path, "an array with the wrong number of axes")
-        numbers = [number for part in numbers for number in part]
-    return numbers
-
-
-def _read_numbers(
-    content: Any, dtype: np.dtype, shape: tuple[int, ...], path: str
-) -> np.ndarray:
-    # Counted before memory is taken: a file may declare a shape of any size.
-    numbers = _flat(content, len(shape), path)
-    if len(numbers) != math.prod(shape):
-        raise ValueError(
-            f"{path} has {len(numbers)} numbers for the shape {list(shape)}, which "
-            f"has {math.prod(shape)}. The file is damaged."
-        )
-    is_float = jnp.issubdtype(dtype, jnp.floating)
-    if is_float:
-        numbers = [float(n) if n in ("inf", "-inf") else n for n in numbers]
-    kinds = (bool,) if dtype == np.bool_ else (float, int) if is_float else (int,)
-    for number in numbers:
-        if type(number) not in kinds or number != number:
-            raise _damaged(path, f"an array of {dtype.name} that holds {number!r}")
-    try:
-        # By way of 64 bits, from which every narrower float is exact.
-        wide = np.asarray(numbers, np.float64 if is_float else dtype)
-    except OverflowError as error:
-        raise _damaged(path, f"an array of {dtype.name} ({error})") from error
-    return wide.astype(dtype).reshape(shape)
-
-
-def _read_array(content: dict[str, Any], path: str) -> Any:
-    shape = _read_shape(content["shape"], path)
-    dtype = _read_dtype(content["dtype"], path)
-    array = _read_numbers(content["array"], dtype, shape, path)
-    if "numpy" in content:
-        return array if shape else array[()]
-    made = to_jax(path, array)
-    if "weak" not in content or shape:
-        return made
-    weak = jnp.asarray(array.item())
-    return weak if weak.dtype == made.dtype else made
-
-
-def _read_key(content: dict[str, Any], path: str) -> jax.Array:
-    shape = _read_shape(content["shape"], path)
-    flat = _flat(content["key"], len(shape) + 1, path)
-    data = _read_numbers(flat, np.dtype(np.uint32), (len(flat),), path)
-    count = math.prod(shape)
-    if count == 0 or len(flat) % count:
-        raise _damaged(path, f"a key of {len(flat)} numbers for the shape {shape}")
-    return make_key(path, data.reshape(*shape, -1), content["impl"])
 
 
 def _classes_in(value: Any) -> Classes:

@@ -33,8 +33,9 @@ from ._magnitude import (
     unit_magnitude as unit_magnitude,
 )
 from ._mlp import MLP as MLP, MLPBlock as MLPBlock
-from ._ncsn import NCSN as NCSN, NCSNv2 as NCSNv2
+from ._ncsn import NCSN as NCSN
 from ._ncsnpp import NCSNpp as NCSNpp
+from ._ncsnv2 import NCSNv2 as NCSNv2
 from ._patch import patchify as patchify, unpatchify as unpatchify
 from ._pixel_attention import PixelAttention as PixelAttention
 from ._positional_embedding import positional_embedding as positional_embedding

@@ -3,15 +3,12 @@
 An encoder halves the resolution from level to level, a decoder doubles it again and
 reads every feature map of the encoder. Beside them a pyramid of the input may enter the
 encoder at every level, and a pyramid of the output may collect what the decoder says at
-every level (Song et al., 2021, Appendix H).
-"""
+every level (Song et al., 2021, Appendix H)."""
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby, pairwise, repeat
-from typing import Any
+from collections.abc import Iterator
+from itertools import pairwise, repeat
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -20,20 +17,18 @@ from .._types import Condition, ScalarLike
 from ._arguments import Arguments
 from ._condition import ConditionEmbedding, embed, make_embedding
 from ._fourier_embedding import FourierEmbedding
+from ._in_a_row import through
 from ._layers import (
     Conv,
-    GroupNorm,
     Linear,
     at_least_float32,
     check_image,
     image_shape,
     split,
 )
-from ._pixel_attention import PixelAttention
 from ._positional_embedding import positional_embedding
 from ._published import (
     KERNEL,
-    POINTWISE,
     TRANSPOSED,
     VECTOR,
     AbstractPublished,
@@ -45,67 +40,20 @@ from ._published import (
     places,
     weight_and_bias,
 )
-from ._resample import Downsample, Upsample
 from ._score_block import ACTIVATIONS, ScoreBlock
-from ._score_norm import score_norm
+from ._score_levels import (
+    DecoderLevel,
+    EncoderLevel,
+    LevelMaker,
+    ScoreHead,
+    ScoreStage,
+    decoder_modules,
+    encoder_modules,
+    head_modules,
+    stage_modules,
+)
 from ._score_options import ScoreOptions
 from ._sees import AbstractSees
-
-Keys = Iterator[PRNGKeyArray]
-
-
-class ScoreHead(eqx.Module):
-    """A group norm, the activation and a 3x3 convolution."""
-
-    norm: GroupNorm
-    conv: Conv
-    activation: str = eqx.field(static=True)
-
-    def __call__(
-        self, x: Float[Array, "height width in_channels"]
-    ) -> Float[Array, "height width out_channels"]:
-        return self.conv(ACTIVATIONS[self.activation](self.norm(x)))
-
-
-class ScoreStage(eqx.Module):
-    """One residual block, with self-attention after it at some levels."""
-
-    block: ScoreBlock
-    attention: PixelAttention | None
-
-    @property
-    def out_channels(self) -> int:
-        """The number of channels that it gives."""
-        return self.block.out_channels
-
-    def __call__(
-        self,
-        embedding: Float[Array, " embedding_size"] | None,
-        x: Float[Array, "height width in_channels"],
-        *,
-        key: PRNGKeyArray | None = None,
-    ) -> Float[Array, "height width out_channels"]:
-        x = self.block(embedding, x, key=key)
-        return x if self.attention is None else self.attention(x)
-
-
-class EncoderLevel(eqx.Module):
-    """The encoder's blocks at one resolution, and the way to the next."""
-
-    stages: list[ScoreStage]
-    down: ScoreBlock | Downsample | None
-    pyramid: Downsample | None
-    combine: Linear | None
-
-
-class DecoderLevel(eqx.Module):
-    """The decoder's blocks at one resolution, and the way to the next."""
-
-    blocks: list[ScoreBlock]
-    attention: PixelAttention | None
-    pyramid: Upsample | None
-    head: ScoreHead | None
-    up: ScoreBlock | Upsample | None
 
 
 class ScoreNet(eqx.Module):
@@ -134,7 +82,7 @@ class ScoreNet(eqx.Module):
         options.check(owner, shape)
         self.owner, self.shape, self.options = owner, shape, options
         keys = split(key)
-        parts = _Parts(options, keys)
+        parts = LevelMaker(options, keys)
         height, _, channels = shape
         width = options.width
         widths = [width * multiplier for multiplier in options.channel_multipliers]
@@ -271,7 +219,7 @@ class ScoreNet(eqx.Module):
         skips = [h]
         for level in self.encoder:
             nothing = [None] * len(level.stages)
-            skips += _through(level.stages, h, nothing, run, keys, options.scan)
+            skips += through(level.stages, h, nothing, run, keys, options.scan)
             h = skips[-1]
             if level.down is None:
                 continue
@@ -295,7 +243,7 @@ class ScoreNet(eqx.Module):
         collected = h  # the coarsest level replaces it
         for level in self.decoder:
             beside = [skips.pop() for _ in level.blocks]
-            h = _through(level.blocks, h, beside, run, keys, options.scan)[-1]
+            h = through(level.blocks, h, beside, run, keys, options.scan)[-1]
             if level.attention is not None:
                 h = level.attention(h)
             if level.pyramid is None and level.head is not None:
@@ -327,201 +275,13 @@ class ScoreNet(eqx.Module):
             yield ("dense", i), weight_and_bias("", "", TRANSPOSED)
         yield ("stem",), weight_and_bias("", "", KERNEL)
         for i, level in enumerate(self.encoder):
-            yield from _encoder_modules(("encoder", i), level)
+            yield from encoder_modules(("encoder", i), level)
         for i, stage in enumerate(self.middle):
-            yield from _stage_modules(("middle", i), stage)
+            yield from stage_modules(("middle", i), stage)
         for i, level in enumerate(self.decoder):
-            yield from _decoder_modules(("decoder", i), level)
+            yield from decoder_modules(("decoder", i), level)
         if self.head is not None:
-            yield from _head_modules(("head",))
-
-
-def _stage_modules(path: Path, stage: ScoreStage) -> Iterator[tuple[Path, dict]]:
-    yield (*path, "block"), stage.block.state_names()
-    if stage.attention is not None:
-        yield (*path, "attention"), stage.attention.state_names()
-
-
-def _encoder_modules(path: Path, level: EncoderLevel) -> Iterator[tuple[Path, dict]]:
-    for i, stage in enumerate(level.stages):
-        yield from _stage_modules((*path, "stages", i), stage)
-    if level.down is not None:
-        yield (*path, "down"), level.down.state_names()
-    # The original numbers a pyramid only where it has a convolution.
-    if level.pyramid is not None and level.pyramid.conv is not None:
-        yield (*path, "pyramid"), level.pyramid.state_names()
-    if level.combine is not None:
-        yield (*path, "combine"), weight_and_bias("Conv_0.", "", POINTWISE)
-
-
-def _decoder_modules(path: Path, level: DecoderLevel) -> Iterator[tuple[Path, dict]]:
-    for i, block in enumerate(level.blocks):
-        yield (*path, "blocks", i), block.state_names()
-    if level.attention is not None:
-        yield (*path, "attention"), level.attention.state_names()
-    # The original numbers a pyramid only where it has a convolution.
-    if level.pyramid is not None and level.pyramid.conv is not None:
-        yield (*path, "pyramid"), level.pyramid.state_names()
-    if level.head is not None:
-        yield from _head_modules((*path, "head"))
-    if level.up is not None:
-        yield (*path, "up"), level.up.state_names()
-
-
-def _head_modules(path: Path) -> Iterator[tuple[Path, dict]]:
-    yield (*path, "norm"), weight_and_bias("", "", VECTOR)
-    yield (*path, "conv"), weight_and_bias("", "", KERNEL)
-
-
-def _through(
-    parts: Sequence[Any],
-    h: Array,
-    beside: Sequence[Array | None],
-    run: Callable[..., Array],
-    keys: Keys,
-    scan: bool,
-) -> list[Array]:
-    """The outputs of parts in a row, each of which reads a map beside the last output.
-
-    With `scan`, parts that are alike are one loop over their stacked arrays.
-    """
-    kinds, channels = [], h.shape[-1]
-    for i, part in enumerate(parts):
-        # Parts are alike only if they also read equally many channels of `h`.
-        kinds.append((_kind(part), channels) if scan else i)
-        channels = part.out_channels
-
-    def advance(h, part, other, key):
-        h = h if other is None else jnp.concatenate([h, other], -1)
-        return run(part, h, key)
-
-    outputs: list[Array] = []
-    for _, places_alike in groupby(range(len(parts)), key=kinds.__getitem__):
-        alike = list(places_alike)
-        drawn = [next(keys) for _ in alike]
-        if len(alike) == 1:
-            h = advance(h, parts[alike[0]], beside[alike[0]], drawn[0])
-            outputs.append(h)
-            continue
-        static = eqx.filter(parts[alike[0]], eqx.is_array, inverse=True)
-        rows = [
-            (eqx.filter(parts[i], eqx.is_array), beside[i], key)
-            for i, key in zip(alike, drawn, strict=True)
-        ]
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
-
-        def body(h, row, static=static):
-            arrays, other, key = row
-            h = advance(h, eqx.combine(arrays, static), other, key)
-            return h, h
-
-        h, maps = jax.lax.scan(body, h, stacked)
-        outputs += [maps[i] for i in range(len(alike))]
-    return outputs
-
-
-def _kind(part: Any) -> tuple:
-    """Equal for parts that differ in the values of their arrays alone."""
-    leaves, structure = jax.tree.flatten(part)
-    return structure, tuple(
-        (leaf.shape, leaf.dtype) if eqx.is_array(leaf) else leaf for leaf in leaves
-    )
-
-
-class _Parts:
-    """Makes the parts of a network, with its options and a key for each."""
-
-    def __init__(self, options: ScoreOptions, keys: Keys):
-        self.options, self.keys = options, keys
-
-    def block(self, in_channels: int, out_channels: int, resample=None) -> ScoreBlock:
-        options = self.options
-        return ScoreBlock(
-            in_channels,
-            out_channels,
-            4 * options.width,
-            kind=options.block,
-            resample=resample,
-            fir=options.fir if options.block == "biggan" else None,
-            rescale=options.skip_rescale,
-            init_scale=options.init_scale,
-            activation=options.activation,
-            dropout=options.dropout,
-            key=next(self.keys),
-        )
-
-    def attention(self, channels: int) -> PixelAttention:
-        return PixelAttention(
-            channels,
-            rescale=self.options.skip_rescale,
-            init_scale=self.options.init_scale,
-            key=next(self.keys),
-        )
-
-    def stage(self, in_channels: int, out_channels: int, attends: bool) -> ScoreStage:
-        block = self.block(in_channels, out_channels)
-        return ScoreStage(block, self.attention(out_channels) if attends else None)
-
-    def down(self, channels: int) -> ScoreBlock | Downsample:
-        if self.options.block == "biggan":
-            return self.block(channels, channels, "down")
-        return Downsample(
-            channels,
-            with_conv=self.options.resample_with_conv,
-            fir=self.options.fir,
-            key=next(self.keys),
-        )
-
-    def up(self, channels: int) -> ScoreBlock | Upsample:
-        if self.options.block == "biggan":
-            return self.block(channels, channels, "up")
-        return Upsample(
-            channels,
-            with_conv=self.options.resample_with_conv,
-            fir=self.options.fir,
-            key=next(self.keys),
-        )
-
-    def input_pyramid(
-        self, pyramid: int, channels: int
-    ) -> tuple[Downsample | None, Linear | None]:
-        """The next level of the input, and how it enters the encoder."""
-        options = self.options
-        if options.progressive_input == "none":
-            return None, None
-        if options.progressive_input == "residual":
-            down = Downsample(
-                pyramid, channels, with_conv=True, fir=options.fir, key=next(self.keys)
-            )
-            return down, None
-        down = Downsample(
-            pyramid, with_conv=False, fir=options.fir, key=next(self.keys)
-        )
-        return down, Linear(pyramid, channels, fan_average=1.0, key=next(self.keys))
-
-    def output_pyramid(
-        self, pyramid: int, channels: int, image_channels: int, *, first: bool
-    ) -> tuple[Upsample | None, ScoreHead | None]:
-        """Makes the parts that enlarge the output and add this level's part to it."""
-        options = self.options
-        if options.progressive == "none":
-            return None, None
-        skip = options.progressive == "output_skip"
-        up = head = None
-        if not first:
-            out = pyramid if skip else channels
-            up = Upsample(
-                pyramid, out, with_conv=not skip, fir=options.fir, key=next(self.keys)
-            )
-        if skip:
-            head = self.head(channels, image_channels, options.init_scale)
-        elif first:
-            head = self.head(channels, channels, 1.0)
-        return up, head
-
-    def head(self, channels: int, out_channels: int, scale: float) -> ScoreHead:
-        conv = Conv(channels, out_channels, fan_average=scale, key=next(self.keys))
-        return ScoreHead(score_norm(channels), conv, self.options.activation)
+            yield from head_modules(("head",))
 
 
 def make_score_net(owner: str, arguments: Arguments, *, key: PRNGKeyArray) -> ScoreNet:

@@ -40,7 +40,8 @@ from ._published import (
 )
 from ._resample import Downsample
 from ._score_block import ScoreBlock
-from ._score_net import ScoreNet, ScoreStage
+from ._score_levels import ScoreStage
+from ._score_net import ScoreNet
 from ._score_norm import score_norm
 from ._score_options import ScoreOptions
 

@@ -47,10 +47,10 @@ SMALL: dict[str, dict[str, Any]] = {
 NETWORKS: dict[str, Callable] = {
     "shipped UNet": lambda key: UNet(SHAPE, **SHIPPED, key=key),
     "shipped UNet, refine 8": lambda key: UNet(
-        SHAPE, **SHIPPED | {"refine_channels": 8}, key=key
+        SHAPE, **{**SHIPPED, "refine_channels": 8}, key=key
     ),
     "shipped UNet, base 32, refine 8": lambda key: UNet(
-        SHAPE, **SHIPPED | {"base_channels": 32, "refine_channels": 8}, key=key
+        SHAPE, **{**SHIPPED, "base_channels": 32, "refine_channels": 8}, key=key
     ),
     "default UNet": lambda key: UNet(SHAPE, key=key),
     "DiT, 4x4 patches, 128 x 6": lambda key: ss.nn.DiT(

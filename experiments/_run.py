@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -373,9 +372,8 @@ def layout(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def count_parameters(network: Any) -> int:
     """Counts the numbers that are trained, of a network with weights or with shapes."""
-    shapes = eqx.filter_eval_shape(lambda: network)
-    kinds = (leaf for leaf in jax.tree.leaves(shapes) if hasattr(leaf, "dtype"))
-    return sum(leaf.size for leaf in kinds if jnp.issubdtype(leaf.dtype, jnp.inexact))
+    leaves = (leaf for leaf in jax.tree.leaves(network) if hasattr(leaf, "dtype"))
+    return sum(leaf.size for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact))
 
 
 def commit() -> str | None:

@@ -1,4 +1,4 @@
-"""What a session of training writes into the run folder, besides the checkpoints."""
+"""Writes what a session of training leaves in the run folder, besides checkpoints."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,20 +63,24 @@ class Session:
         return found
 
     def rehearse(
-        self, denoiser: ss.Denoiser, state: ss.train.TrainState | None
+        self,
+        make_model: Callable[[], ss.Denoiser],
+        state: ss.train.TrainState | None,
     ) -> None:
         """Does everything once that `keep` and the checkpoints will do later.
 
-        Without a `state`, no checkpoint is tried: it would need all hosts.
+        Without a `state`, which several hosts make together, the model is one of its
+        own, and no checkpoint is tried.
 
         **Raises:** `FolderError` if the folder cannot take the files; `CommandError` if
         the options cannot be saved or sampled with.
         """
         if not ss.train.is_first_host():
             return
+        first = make_model() if state is None else ss.train.gather(state.ema)
         trial = self.folder / _run.TRIAL
         try:
-            model = self.model(denoiser, 0)
+            model = self.model(first, 0)
             model.save(trial)
             self.draw(model, trial / "samples.png", 0)
             if state is not None:

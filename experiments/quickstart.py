@@ -13,7 +13,6 @@ from pathlib import Path
 from . import _cli, classifier, evaluate, sample, train
 from ._errors import CommandError
 from ._presets import PRESETS
-from ._spec import Spec
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,10 @@ def quickstart(command: Quickstart) -> list[Path]:
         shutil.rmtree(command.folder)
     config = PRESETS["digits_blur"].config
     # Half the time of a step; that the samples are a little worse hardly shows.
-    network = Spec(config.network.name, {**config.network.options, "base_channels": 24})
+    options = {**config.network.options, "base_channels": 24}
     config = dataclasses.replace(
         config,
-        network=network,
+        network=dataclasses.replace(config.network, options=options),
         training=dataclasses.replace(
             config.training, steps=command.steps, sample_every=command.steps
         ),

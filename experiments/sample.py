@@ -111,7 +111,7 @@ def sampler_options(command: Sample, sampler: SolverConfig) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Drawing:
-    """What a command draws, from which model, and to where."""
+    """A command that was checked: its model, its sampler, and where it writes."""
 
     command: Sample
     model: ss.Model

@@ -103,7 +103,7 @@ def train(
             _try_loss(config, loss_fn, denoiser, carry, source)
             session = Session(config, folder, source, prior, command, initial)
 
-            def make_model(key: Any) -> ss.Denoiser:
+            def make_model(key: Any = None) -> ss.Denoiser:
                 drawn = parts.network() if initial is None else network
                 return parts.denoiser(drawn, process)
 
@@ -124,8 +124,7 @@ def train(
             done = (_run.steps_of(folder) or 0) if resumed else 0
             if done < config.training.steps:
                 with _stage("Trying what comes later: picture, model, checkpoint"):
-                    drawn = make_model(None) if state is None else state.ema
-                    session.rehearse(ss.train.gather(drawn), state)
+                    session.rehearse(make_model, state)
             if not resumed:
                 _run.start(folder, config, process, command)
         if state is None:

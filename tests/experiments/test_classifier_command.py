@@ -7,10 +7,7 @@ import numpy as np
 import pytest
 
 import softsde as ss
-from experiments import (
-    _images,
-    classifier,
-)
+from experiments import _images, classifier
 from experiments._errors import FolderError
 
 

@@ -6,10 +6,7 @@ import sys
 
 import pytest
 
-from experiments import (
-    _cli,
-    train,
-)
+from experiments import _cli, train
 from experiments.__main__ import commands
 from experiments._errors import CommandError, FolderError
 from experiments._solvers import SolverConfig

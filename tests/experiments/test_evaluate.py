@@ -10,12 +10,7 @@ import pytest
 from tiny_run import tiny
 
 import softsde as ss
-from experiments import (
-    _evaluation,
-    _sweeps,
-    evaluate,
-    train,
-)
+from experiments import _evaluation, _sweeps, evaluate, train
 from experiments._checkpoints import KeptModels
 from experiments._config import DataConfig
 from experiments._errors import FolderError

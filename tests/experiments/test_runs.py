@@ -13,12 +13,7 @@ from PIL import Image
 from tiny_run import steps, tiny
 
 import softsde as ss
-from experiments import (
-    _build,
-    _cli,
-    _run,
-    train,
-)
+from experiments import _build, _cli, _run, train
 from experiments._errors import CommandError, FolderError
 from experiments._spec import Spec
 

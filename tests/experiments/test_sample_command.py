@@ -13,13 +13,7 @@ from PIL import Image
 from tiny_run import tiny
 
 import softsde as ss
-from experiments import (
-    __main__,
-    _pictures,
-    compare,
-    sample,
-    train,
-)
+from experiments import __main__, _pictures, compare, sample, train
 from experiments._config import ConditionConfig
 from experiments._errors import CommandError
 from experiments._solvers import SolverConfig

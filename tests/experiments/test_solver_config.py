@@ -4,9 +4,7 @@ import jax
 import pytest
 
 import softsde as ss
-from experiments import (
-    samplers,
-)
+from experiments import samplers
 from experiments._solvers import SolverConfig
 
 SAID = {

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import softsde as ss
-import softsde.train
 
 SHAPE = (4, 3, 1)
 

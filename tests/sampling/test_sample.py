@@ -10,7 +10,6 @@ import pytest
 from known_denoisers import counting, gaussian_start
 
 import softsde as ss
-import softsde.train
 from softsde.sampling._sample import _even
 
 SHAPE = (4, 3, 1)

@@ -1,12 +1,7 @@
 """Callbacks of the loop: when they come, and what one that fails costs."""
 
 import pytest
-from regression import (
-    assert_same_state,
-    by_hand,
-    fit,
-    steps_in,
-)
+from regression import assert_same_state, by_hand, fit, steps_in
 
 from softsde import train
 

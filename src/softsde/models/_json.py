@@ -36,13 +36,7 @@ from ..parametrisations import AbstractParametrisation
 from ..processes import Process
 from ..sampling import AbstractPrior
 from ..schedules import AbstractSchedule
-from ._arrays import (
-    is_array,
-    is_key,
-    key_parts,
-    to_jax,
-    to_numpy,
-)
+from ._arrays import is_array, is_key, key_parts, to_jax, to_numpy
 from ._json_numbers import (
     damaged,
     nested,

@@ -7,11 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._arrays import (
-    check_dtype,
-    make_key,
-    to_jax,
-)
+from ._arrays import check_dtype, make_key, to_jax
 
 
 def write_float(value: float, path: str) -> Any:

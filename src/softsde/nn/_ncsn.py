@@ -6,23 +6,18 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._types import Condition, ScalarLike
 from ._arguments import Arguments, keep
 from ._at_size import check_dtype
-from ._condition import ConditionEmbedding, make_embedding
+from ._condition import ConditionEmbedding
 from ._instance_norm import ConditionalInstanceNormPlus
-from ._layers import split
 from ._published import StateNames, below
-from ._refine import (
-    Norm,
-    gather,
-)
+from ._refine import Level, Norm, gather
 from ._refine_network import (
     AbstractRefineNetwork,
     RefineNet,
     check_levels,
     check_refine_shape,
-    level_index,
+    make_refine_net,
 )
 
 
@@ -114,25 +109,17 @@ class NCSN(AbstractRefineNetwork):
         )
         check_dtype("NCSN", compute_dtype)
         self.shape = check_refine_shape("NCSN", shape)
-        keys = split(key)
-
         number = len(self.sigmas)
 
         def make_norm(channels: int, *, key: PRNGKeyArray) -> Norm:
             return ConditionalInstanceNormPlus(channels, number, key=key)
 
-        self.net = RefineNet(
+        self.net, self.condition = make_refine_net(
+            self._arguments,
             self.shape[-1],
-            base_channels,
             make_norm,
             norms_everywhere=True,
-            key=next(keys),
-        )
-        self.condition = make_embedding(
-            base_channels,
-            num_classes=num_classes,
-            condition_size=condition_size,
-            key=next(keys),
+            key=key,
         )
 
     def state_names(self) -> StateNames:
@@ -142,29 +129,9 @@ class NCSN(AbstractRefineNetwork):
         """
         return dict(below("", ("net",), gather(self.net.parts())))
 
-    def __call__(
-        self,
-        t: Array | ScalarLike | int,
-        x: Float[Array, "height width channels"],
-        condition: Condition = None,
-        *,
-        key: PRNGKeyArray | None = None,
+    def to_score(
+        self, level: Level, output: Float[Array, "height width channels"]
     ) -> Float[Array, "height width channels"]:
-        """**Arguments:**
-
-        - `t`: index of the level, 0 for the largest noise, which [`softsde.Denoiser`][]
-            computes; rounded to an integer.
-        - `x`: an image.
-        - `condition`: an integer label or a vector, as the network was made for;
-            `None` for no condition.
-        - `key`: unused; the network has no dropout.
-
-        **Returns:** the score, shaped like `x` and of its dtype; NaN for a level that
-            the network does not have.
-
-        **Raises:** `ValueError` for an image or a condition that the network was not
-        made for; an error at run time for a label that is out of range.
-        """
-        del key
-        level = level_index(t)
-        return self.output(level, x, condition)
+        """The output itself: the norms have read the level."""
+        del level
+        return output

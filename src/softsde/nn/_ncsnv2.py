@@ -7,22 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._types import Condition, ScalarLike
 from ._arguments import Arguments, keep
 from ._at_size import check_dtype
-from ._condition import ConditionEmbedding, make_embedding
+from ._condition import ConditionEmbedding
 from ._instance_norm import InstanceNormPlus
-from ._layers import split
 from ._published import Constant, StateNames, below
-from ._refine import (
-    gather,
-)
+from ._refine import Level, gather
 from ._refine_network import (
     AbstractRefineNetwork,
     RefineNet,
     check_levels,
     check_refine_shape,
-    level_index,
+    make_refine_net,
 )
 
 
@@ -93,19 +89,12 @@ class NCSNv2(AbstractRefineNetwork):
         )
         check_dtype("NCSNv2", compute_dtype)
         self.shape = check_refine_shape("NCSNv2", shape)
-        keys = split(key)
-        self.net = RefineNet(
+        self.net, self.condition = make_refine_net(
+            self._arguments,
             self.shape[-1],
-            base_channels,
             InstanceNormPlus,
             norms_everywhere=False,
-            key=next(keys),
-        )
-        self.condition = make_embedding(
-            base_channels,
-            num_classes=num_classes,
-            condition_size=condition_size,
-            key=next(keys),
+            key=key,
         )
 
     def state_names(self) -> StateNames:
@@ -116,32 +105,10 @@ class NCSNv2(AbstractRefineNetwork):
         levels = {"sigmas": Constant(self.sigmas)}
         return levels | dict(below("", ("net",), gather(self.net.parts())))
 
-    def __call__(
-        self,
-        t: Array | ScalarLike | int,
-        x: Float[Array, "height width channels"],
-        condition: Condition = None,
-        *,
-        key: PRNGKeyArray | None = None,
+    def to_score(
+        self, level: Level, output: Float[Array, "height width channels"]
     ) -> Float[Array, "height width channels"]:
-        """**Arguments:**
-
-        - `t`: index of the level, 0 for the largest noise, which [`softsde.Denoiser`][]
-            computes; rounded to an integer.
-        - `x`: an image.
-        - `condition`: an integer label or a vector, as the network was made for;
-            `None` for no condition.
-        - `key`: unused; the network has no dropout.
-
-        **Returns:** the score, shaped like `x` and of its dtype; NaN for a level that
-            the network does not have.
-
-        **Raises:** `ValueError` for an image or a condition that the network was not
-        made for; an error at run time for a label that is out of range.
-        """
-        del key
-        level = level_index(t)
+        r"""The output, divided by $\sigma_i$."""
         inside = (level >= 0) & (level < len(self.sigmas))
-        sigma = jnp.asarray(self.sigmas, x.dtype)[level]
-        output = self.output(level, x, condition)
+        sigma = jnp.asarray(self.sigmas, output.dtype)[level]
         return output / jnp.where(inside, sigma, jnp.nan)

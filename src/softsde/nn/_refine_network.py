@@ -1,5 +1,6 @@
 """The RefineNet of NCSN and NCSNv2, and what the two have in common."""
 
+import abc
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -9,19 +10,12 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._types import Condition, ScalarLike
+from ._arguments import Arguments
 from ._at_size import block, compute_in
-from ._condition import ConditionEmbedding, embed
+from ._condition import ConditionEmbedding, embed, make_embedding
 from ._layers import Conv, check_image, image_shape, split
 from ._published import AbstractPublished
-from ._refine import (
-    Level,
-    MakeNorm,
-    NCSNBlock,
-    Norm,
-    Parts,
-    RefineBlock,
-    conv_names,
-)
+from ._refine import Level, MakeNorm, NCSNBlock, Norm, Parts, RefineBlock, conv_names
 from ._sees import SeesLevel, SeesNearest
 
 
@@ -157,23 +151,76 @@ class AbstractRefineNetwork(AbstractPublished):
             options["sigma_end"], options["sigma_begin"], options["num_levels"]
         )
 
-    def output(
-        self,
-        level: Level,
-        x: Float[Array, "height width channels"],
-        condition: Condition,
+    @abc.abstractmethod
+    def to_score(
+        self, level: Level, output: Float[Array, "height width channels"]
     ) -> Float[Array, "height width channels"]:
-        """The output of the RefineNet, of the dtype of `x`."""
+        """The score at a level, from the output of the RefineNet."""
+
+    def __call__(
+        self,
+        t: Array | ScalarLike | int,
+        x: Float[Array, "height width channels"],
+        condition: Condition = None,
+        *,
+        key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "height width channels"]:
+        """**Arguments:**
+
+        - `t`: index of the level, 0 for the largest noise, which [`softsde.Denoiser`][]
+            computes; rounded to an integer.
+        - `x`: an image.
+        - `condition`: an integer label or a vector, as the network was made for;
+            `None` for no condition.
+        - `key`: unused; the network has no dropout.
+
+        **Returns:** the score, shaped like `x` and of its dtype; NaN for a level that
+            the network does not have.
+
+        **Raises:** `ValueError` for an image or a condition that the network was not
+        made for; an error at run time for a label that is out of range.
+        """
+        del key
         owner = type(self).__name__
         check_image(owner, x, self.shape)
         options = self.arguments
         told = embed(owner, self.condition, condition)
+        level = _index(t)
         h = compute_in(options["compute_dtype"], x)
         h = h if options["centered"] else 2 * h - 1
-        return self.net(level, h, told, options["remat"]).astype(x.dtype)
+        output = self.net(level, h, told, options["remat"]).astype(x.dtype)
+        return self.to_score(level, output)
 
 
-def level_index(t: Array | ScalarLike | int) -> Level:
+def make_refine_net(
+    arguments: Arguments,
+    channels: int,
+    make_norm: MakeNorm,
+    *,
+    norms_everywhere: bool,
+    key: PRNGKeyArray,
+) -> tuple[RefineNet, ConditionEmbedding | None]:
+    """The RefineNet and the embedding of conditions that the arguments ask for."""
+    options = dict(arguments)
+    width = options["base_channels"]
+    keys = split(key)
+    net = RefineNet(
+        channels,
+        width,
+        make_norm,
+        norms_everywhere=norms_everywhere,
+        key=next(keys),
+    )
+    condition = make_embedding(
+        width,
+        num_classes=options["num_classes"],
+        condition_size=options["condition_size"],
+        key=next(keys),
+    )
+    return net, condition
+
+
+def _index(t: Array | ScalarLike | int) -> Level:
     t = jnp.asarray(t)
     if jnp.issubdtype(t.dtype, jnp.floating):
         t = jnp.round(t)

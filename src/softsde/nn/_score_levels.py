@@ -5,19 +5,9 @@ from collections.abc import Iterator
 import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ._layers import (
-    Conv,
-    GroupNorm,
-    Linear,
-)
+from ._layers import Conv, GroupNorm, Linear
 from ._pixel_attention import PixelAttention
-from ._published import (
-    KERNEL,
-    POINTWISE,
-    VECTOR,
-    Path,
-    weight_and_bias,
-)
+from ._published import KERNEL, POINTWISE, VECTOR, Path, weight_and_bias
 from ._resample import Downsample, Upsample
 from ._score_block import ACTIVATIONS, ScoreBlock
 from ._score_norm import score_norm

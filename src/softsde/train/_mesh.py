@@ -222,13 +222,12 @@ def shard_leaves(leaves: list[Any], wanted: list[NamedSharding]) -> list[Any]:
 
 
 def _is_at(x: Any, sharding: NamedSharding) -> bool:
-    if not isinstance(x, jax.Array):
-        return False
     # On a mesh of one device every sharding is equivalent, but a program is compiled
     # once for an array that names the mesh and once for one that does not.
-    named = isinstance(x.sharding, NamedSharding)
-    return x.sharding == sharding or (
-        named and x.sharding.is_equivalent_to(sharding, x.ndim)
+    return (
+        isinstance(x, jax.Array)
+        and isinstance(x.sharding, NamedSharding)
+        and (x.sharding == sharding or x.sharding.is_equivalent_to(sharding, x.ndim))
     )
 
 

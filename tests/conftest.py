@@ -3,6 +3,7 @@
 Two host devices are made before jax starts, so that sharded code is always tested
 on a mesh of more than one device. Programs are compiled in haste: most run once, on
 small arrays, and compiling them as for use takes a third of the time of all tests.
+Slow tests run theirs for minutes, so theirs are compiled as for use.
 """
 
 import importlib.util
@@ -13,8 +14,6 @@ from pathlib import Path
 flags = [
     os.environ.get("XLA_FLAGS", ""),
     "--xla_force_host_platform_device_count=2",
-    "--xla_backend_optimization_level=0",
-    "--xla_llvm_disable_expensive_passes=true",
 ]
 
 
@@ -33,6 +32,9 @@ def _known(flag: str) -> bool:
 if _known("xla_cpu_use_fusion_emitters"):
     flags.append("--xla_cpu_use_fusion_emitters=false")
 os.environ["XLA_FLAGS"] = " ".join(flags)
+# By the environment, because processes that tests start inherit it.
+IN_HASTE = "JAX_DISABLE_MOST_OPTIMIZATIONS"
+os.environ[IN_HASTE] = "true"
 
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402
@@ -54,6 +56,23 @@ def forget_programs():
     maps = Path("/proc/self/maps")
     if not maps.exists() or maps.read_bytes().count(b"\n") > 10_000:
         jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def as_for_use(request, monkeypatch):
+    """The programs of slow tests, and of the processes that they start, are optimised.
+
+    In haste, a thousand samples by 3,000 adaptive steps took 10 minutes, and not three.
+    The examples of the docs are slow by their number only.
+    """
+    slow = request.node.get_closest_marker("slow") is not None
+    if slow and request.node.path.name != "test_docs.py":
+        monkeypatch.delenv(IN_HASTE)
+        jax.config.update(IN_HASTE.lower(), False)
+        yield
+        jax.config.update(IN_HASTE.lower(), True)
+    else:
+        yield
 
 
 @pytest.fixture

@@ -53,8 +53,8 @@ def test_files_of_samples(run, tmp_path):
         pngs=True,
         clip=True,
     )
-    picture, way, arrays, folder = sample.sample(command)
-    assert picture.exists() and way.exists()
+    picture, way, arrays, folder, record = sample.sample(command)
+    assert picture.exists() and way.exists() and record.exists()
     images = np.load(arrays)["images"]
     assert images.min() >= 0 and images.max() <= 1
     found = [np.asarray(Image.open(path)) for path in sorted(folder.iterdir())]

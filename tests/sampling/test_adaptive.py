@@ -73,7 +73,8 @@ PROCESSES = {
 def test_adaptive_steps_give_the_right_spread(how, name, tolerance):
     """Within 2 % in single precision, from data of std 0.1 to 1.
 
-    1000 samples of 16 independent components: the standard error is 0.56 %.
+    1000 samples of 16 independent components: the standard error is 0.56 %. To 348 in
+    single precision, differences of the variance once lost all noise of the clean end.
     """
     solver, clock = ADAPTIVE[how]
     make, shape = PROCESSES[name]
@@ -91,24 +92,4 @@ def test_adaptive_steps_give_the_right_spread(how, name, tolerance):
         )
         spread = float(np.sqrt(np.mean(np.asarray(drawn.x) ** 2)))
         assert spread == pytest.approx(expected, rel=0.02), (std, drawn.nfe.mean())
-
-
-@pytest.mark.slow
-def test_adaptive_steps_with_noise(key):
-    """One case of the above in the fast lane: VE to 348, where differences of the
-    variance in single precision once lost all noise of the clean end."""
-    process = ss.ve(0.01, 348.0)
-    denoiser, x1, expected = gaussian_start(process, 0.25, 200, (16,))
-    drawn = ss.sample(
-        denoiser,
-        x1=x1,
-        solver=ss.Heun("normalised"),
-        clock="sde",
-        times=diffrax.PIDController(rtol=1e-2, atol=1e-2),
-        denoise_last=False,
-        key=key,
-    )
-    # Standard error of 3,200 numbers: 1.25 %; adaptive steps once gave 20 % too much.
-    spread = float(np.sqrt(np.mean(np.asarray(drawn.x) ** 2)))
-    assert spread == pytest.approx(expected, rel=0.035)
-    assert len(np.unique(drawn.nfe)) > 1
+        assert clock == "ode" or len(np.unique(drawn.nfe)) > 1

@@ -12,9 +12,10 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import tyro
@@ -119,12 +120,17 @@ def parse(command: type[T], module: str, description: str | None) -> T:
 def plain_errors(*, debug: bool = False) -> Iterator[None]:
     """An error ends the command with its message and an exit code.
 
+    A warning is a line. Where in the code it comes from says nothing to a user.
+
     **Arguments:**
 
-    - `debug`: whether to show the traceback too.
+    - `debug`: whether to show the traceback too, and the place of a warning.
     """
     try:
-        yield
+        with warnings.catch_warnings():
+            if not debug:
+                warnings.showwarning = _warn
+            yield
     except KeyboardInterrupt:
         if debug:
             traceback.print_exc()
@@ -144,6 +150,10 @@ def plain_errors(*, debug: bool = False) -> Iterator[None]:
                 "The same command with `--debug` shows where it happened."
             )
         _end(error, text, 1, debug)
+
+
+def _warn(message: Warning | str, category: type[Warning], *place: Any) -> None:
+    say(f"warning: {message}")
 
 
 def _end(error: Exception, text: str, code: int, debug: bool) -> None:

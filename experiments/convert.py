@@ -236,14 +236,17 @@ def convert(command: Convert) -> list[Path]:
 
 
 def main() -> None:
-    with _cli.plain_errors():
-        command = _cli.parse(Convert, "experiments.convert", __doc__)
-        paths = convert(command)
-        _cli.wrote(*paths)
-        folder = paths[0].parent
-        _cli.next_commands(
-            f"python -c \"import softsde as ss; print(ss.load('{folder}'))\""
-        )
+    _cli.run(_main)
+
+
+def _main() -> None:
+    command = _cli.parse(Convert, "experiments.convert", __doc__)
+    paths = convert(command)
+    _cli.wrote(*paths)
+    folder = paths[0].parent
+    _cli.next_commands(
+        f"python -c \"import softsde as ss; print(ss.load('{folder}'))\""
+    )
 
 
 if __name__ == "__main__":

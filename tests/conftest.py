@@ -32,9 +32,8 @@ def _known(flag: str) -> bool:
 if _known("xla_cpu_use_fusion_emitters"):
     flags.append("--xla_cpu_use_fusion_emitters=false")
 os.environ["XLA_FLAGS"] = " ".join(flags)
-# By the environment, because processes that tests start inherit it.
+# In the environment too: processes that tests start inherit it.
 IN_HASTE = "JAX_DISABLE_MOST_OPTIMIZATIONS"
-os.environ[IN_HASTE] = "true"
 
 import jax  # noqa: E402
 import jaxtyping  # noqa: E402
@@ -58,21 +57,17 @@ def forget_programs():
         jax.clear_caches()
 
 
-@pytest.fixture(autouse=True)
-def as_for_use(request, monkeypatch):
-    """The programs of slow tests, and of the processes that they start, are optimised.
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Before all fixtures, decides how the programs of a test are compiled.
 
     In haste, a thousand samples by 3,000 adaptive steps took 10 minutes, and not three.
     The examples of the docs are slow by their number only.
     """
-    slow = request.node.get_closest_marker("slow") is not None
-    if slow and request.node.path.name != "test_docs.py":
-        monkeypatch.delenv(IN_HASTE)
-        jax.config.update(IN_HASTE.lower(), False)
-        yield
-        jax.config.update(IN_HASTE.lower(), True)
-    else:
-        yield
+    slow = item.get_closest_marker("slow") is not None
+    in_haste = not slow or item.path.name == "test_docs.py"
+    os.environ[IN_HASTE] = str(in_haste)
+    jax.config.update(IN_HASTE.lower(), in_haste)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import json
 import runpy
 import sys
+import warnings
 
 import pytest
 
@@ -22,6 +23,16 @@ def test_help_names_the_command(name, capsys, monkeypatch):
         runpy.run_module(module, run_name="__main__")
     assert stop.value.code == 0
     assert f"python -m {module}" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+@pytest.mark.parametrize("name", commands())
+def test_every_command_takes_the_options_of_all(name, monkeypatch):
+    """`--debug` and `--no-cache`, which `_cli.run` reads."""
+    ran = []
+    monkeypatch.setattr(_cli, "run", ran.append)
+    runpy.run_module(f"experiments.{name}", run_name="__main__")
+    assert len(ran) == 1
 
 
 def test_options_reach_the_config(monkeypatch):
@@ -59,6 +70,16 @@ def test_mistakes_end_in_their_message(error, code, said, capsys):
         assert stop.value.code == code
         printed = capsys.readouterr().err
         assert said in printed and ("Traceback" in printed) == debug
+
+
+def test_a_warning_is_a_line(capsys):
+    """Without the place in the code, which `--debug` shows."""
+    with _cli.plain_errors():
+        warnings.simplefilter("always")
+        warnings.warn("too few samples", UserWarning, stacklevel=1)
+    assert capsys.readouterr().err == "warning: too few samples\n"
+    with pytest.warns(UserWarning), _cli.plain_errors(debug=True):
+        warnings.warn("too few samples", UserWarning, stacklevel=1)
 
 
 @pytest.mark.slow

@@ -77,6 +77,7 @@ def test_the_network_suits_the_size(side):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`samples` has")
 def test_train_and_evaluate_on_own_images(folder, monkeypatch, capsys):
     data = DataConfig(folder)
     config = tiny(data=data)

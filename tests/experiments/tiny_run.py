@@ -17,7 +17,7 @@ def tiny(**changes) -> Config:
         process=Spec("soft_blur", {"max_blur": 5.0}),
         sampling=SamplingConfig(num=4, sampler=SolverConfig(steps=2)),
         optimiser=dataclasses.replace(
-            preset.optimiser, schedule="constant", warmup_steps=2
+            preset.optimiser, schedule="constant", warmup_steps=1
         ),
         training=dataclasses.replace(
             preset.training, steps=6, batch_size=16, sample_every=4, log_every=2

@@ -16,7 +16,7 @@ import numpy as np
 import tyro
 
 import softsde as ss
-from softsde._files import write_json, write_text
+from softsde._files import atomically, write_json, write_text
 
 from . import _cli, _run
 from ._errors import CommandError, FolderError
@@ -129,7 +129,7 @@ def _cell(value: Any) -> str:
 
 
 def _curves(runs: tuple[str, ...], path: Path) -> Path | None:
-    """The losses over training, each relative to its own first line."""
+    """The losses over training."""
     figure = matplotlib.figure.Figure(figsize=(7.0, 4.0), dpi=140)
     axes = figure.add_subplot()
     drawn = 0
@@ -148,7 +148,8 @@ def _curves(runs: tuple[str, ...], path: Path) -> Path | None:
     axes.grid(alpha=0.3)
     axes.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, bbox_inches="tight")
+    with atomically(path) as temporary:
+        figure.savefig(temporary, format="png", bbox_inches="tight")
     return path
 
 

@@ -22,7 +22,7 @@ class Quickstart:
     folder: Path = Path("runs/quickstart")
     """Where to write. If it holds a run, that run is resumed, and what was measured
     is read."""
-    steps: int = 600
+    steps: int = 400
     """Training steps. More are better and take longer."""
     num: int = 500
     """Number of samples to measure."""

@@ -66,30 +66,33 @@ PROCESSES = {
 }
 
 
+@pytest.mark.parametrize("std", [0.1, 0.25, 1.0])
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-3])
 @pytest.mark.parametrize("name", PROCESSES)
 @pytest.mark.parametrize("how", ADAPTIVE)
 @pytest.mark.slow
-def test_adaptive_steps_give_the_right_spread(how, name, tolerance):
+def test_adaptive_steps_give_the_right_spread(how, name, tolerance, std):
     """Within 2 % in single precision, from data of std 0.1 to 1.
 
-    1000 samples of 16 independent components: the standard error is 0.56 %. To 348 in
-    single precision, differences of the variance once lost all noise of the clean end.
+    1000 samples of 16 independent components: the standard error is 0.56 %. Of ShARK,
+    which follows a path and takes 20,000 steps to do so to 0.001, 200: 1.25 %. To 348
+    in single precision, differences of the variance once lost all noise of the clean
+    end.
     """
     solver, clock = ADAPTIVE[how]
     make, shape = PROCESSES[name]
-    process = make()
-    for std in (0.1, 0.25, 1.0):
-        denoiser, x1, expected = gaussian_start(process, std, 1000, shape)
-        drawn = ss.sample(
-            denoiser,
-            x1=x1,
-            solver=solver,
-            clock=clock,
-            times=diffrax.PIDController(rtol=tolerance, atol=tolerance),
-            denoise_last=False,
-            key=jax.random.key(2),
-        )
-        spread = float(np.sqrt(np.mean(np.asarray(drawn.x) ** 2)))
-        assert spread == pytest.approx(expected, rel=0.02), (std, drawn.nfe.mean())
-        assert clock == "ode" or len(np.unique(drawn.nfe)) > 1
+    few = how == "shark" and tolerance < 1e-2
+    num, within = (200, 0.04) if few else (1000, 0.02)
+    denoiser, x1, expected = gaussian_start(make(), std, num, shape)
+    drawn = ss.sample(
+        denoiser,
+        x1=x1,
+        solver=solver,
+        clock=clock,
+        times=diffrax.PIDController(rtol=tolerance, atol=tolerance),
+        denoise_last=False,
+        key=jax.random.key(2),
+    )
+    spread = float(np.sqrt(np.mean(np.asarray(drawn.x) ** 2)))
+    assert spread == pytest.approx(expected, rel=within), drawn.nfe.mean()
+    assert clock == "ode" or len(np.unique(drawn.nfe)) > 1

@@ -49,6 +49,9 @@ NETWORKS: dict[str, Callable] = {
     "shipped UNet, refine 8": lambda key: UNet(
         SHAPE, **{**SHIPPED, "refine_channels": 8}, key=key
     ),
+    "shipped UNet, refine 8, no attention": lambda key: UNet(
+        SHAPE, **{**SHIPPED, "refine_channels": 8, "attention_levels": ()}, key=key
+    ),
     "shipped UNet, base 32, refine 8": lambda key: UNet(
         SHAPE, **{**SHIPPED, "base_channels": 32, "refine_channels": 8}, key=key
     ),
@@ -352,11 +355,11 @@ def main() -> None:
                     f"{arguments.batch / ours:7.0f}/s {arguments.batch / plain:7.0f}/s "
                     f"{plain / ours:6.2f}"
                 )
-    print(f"\n{'training step':28} {'M params':>8} {'GFLOP':>7} "
+    print(f"\n{'training step':38} {'M params':>8} {'GFLOP':>7} "
           + " ".join(f"{setting:>10} {'ratio':>6}" for setting in FLAGS))  # fmt: skip
     for name, make in NETWORKS.items():
         size, gflop = describe(make(jax.random.key(0)))
-        row = f"{name:28} {size:8.2f} {gflop:7.3f} "
+        row = f"{name:38} {size:8.2f} {gflop:7.3f} "
         for seconds in best.values():
             own, shipped = (seconds[f"{n}|ours|step"] for n in (name, "shipped UNet"))
             row += f" {arguments.batch / own:8.0f}/s {shipped / own:6.2f}"

@@ -1,4 +1,4 @@
-"""Train, sample and measure in three minutes: `python -m experiments.quickstart`.
+"""Train, sample and measure in two minutes: `python -m experiments.quickstart`.
 
 Trains a soft-blur model of the 8x8 digits that come with scikit-learn, draws samples,
 measures them, and writes pictures. Needs no network and no accelerator.

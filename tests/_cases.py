@@ -68,7 +68,7 @@ def heat():
 
 
 class Cosine(ss.schedules.AbstractSchedule):
-    """Of a variance-preserving process: `alpha`, or `sigma` of the same."""
+    """The cosine schedule of a variance-preserving process: `alpha`, or `sigma`."""
 
     noise: bool
 

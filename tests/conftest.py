@@ -18,7 +18,7 @@ flags = [
 
 
 def _known(flag: str) -> bool:
-    """Whether this jaxlib has a flag: XLA ends the process at one that it has not."""
+    """Tells if this jaxlib has a flag: XLA ends the process at one that it has not."""
     jaxlib = importlib.util.find_spec("jaxlib")
     assert jaxlib is not None and jaxlib.origin is not None
     for library in Path(jaxlib.origin).parent.glob("libjax_common.*"):

@@ -39,7 +39,7 @@ def _public_modules() -> dict[str, types.ModuleType]:
 
 
 def _names_of(module: types.ModuleType) -> set[str]:
-    """What a package re-exports as `X as X`, or what a plain module defines."""
+    """Lists what a package re-exports as `X as X`, or what a plain module defines."""
     tree = ast.parse(inspect.getsource(module))
     if "__path__" in vars(module):
         return {
@@ -169,7 +169,7 @@ def _docstring_examples() -> list[Any]:
 
 @functools.cache
 def _world() -> dict[str, Any]:
-    """What an example may take for granted, as far as nothing consumes it."""
+    """Makes what an example may take for granted, as far as nothing consumes it."""
     shape = (28, 28, 1)
     key = jax.random.key(0)
     images = jax.random.uniform(key, (16, *shape))

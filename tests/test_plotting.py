@@ -166,7 +166,7 @@ def write_lines(path, records):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """What `plot_metrics` draws: the figures it makes."""
+    """Collects the figures that `plot_metrics` makes."""
     from matplotlib.figure import Figure
 
     figures = []

@@ -63,7 +63,7 @@ def make_denoiser(parameters):
 
 
 def soft_loss(parameters):
-    """Of a batch, with the velocity, which takes the derivative in time as well."""
+    """The loss of a batch, with the velocity: it takes the derivative in time too."""
     loss = ss.losses.SoftScoreMatching("inverse_std") + ss.losses.VelocityMatching()
     x0 = jnp.asarray(np.random.default_rng(0).normal(size=(5, *SHAPE)))
     return ss.losses.batch_loss(loss, make_denoiser(parameters), x0, key=KEY)

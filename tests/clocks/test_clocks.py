@@ -83,7 +83,7 @@ def grids(name):
 
 @functools.cache
 def steps(name, dtype):
-    """What all clocks inject in all steps: one compiled program for all of them."""
+    """Computes what each clock injects in each step, in one compiled program."""
     with jax.enable_x64(dtype == "float64"):
         process = PROCESSES[name][0]()
         ends = [jnp.asarray(end, dtype) for end in grids(name)]
@@ -171,7 +171,7 @@ def test_steps_add_up_to_the_whole(name):
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_the_rate_is_the_derivative(x64, name):
-    """Of `mu` at the end of a step, and of the variance in units of `sigma^2`."""
+    """This holds for `mu` at a step's end, and the variance in units of `sigma^2`."""
     process = PROCESSES[name][0]()
     times = jnp.asarray([0.11, 0.37, 0.93])
 

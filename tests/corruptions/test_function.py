@@ -1,4 +1,4 @@
-"""Which functions count as linear."""
+"""Linear functions are told from others."""
 
 import equinox as eqx
 import jax

@@ -1,4 +1,4 @@
-"""Which families jump: by what they declare, and by the search for a jump."""
+"""Families that jump are known by what they declare, and by the search for a jump."""
 
 import jax
 import jax.numpy as jnp

@@ -12,7 +12,7 @@ SHAPE = (6, 7)
 
 
 def test_is_the_mean_along_the_line(x64):
-    """Of a sum of waves, which are known between the pixels too."""
+    """The image is a sum of waves, which are known between the pixels too."""
     rng = np.random.default_rng(0)
     # Periodic, and below the highest wave of the even axis.
     numbers = np.array([[0, 0], [1, 0], [0, 2], [2, -3], [-1, 1], [2, 3]])

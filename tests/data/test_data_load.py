@@ -82,7 +82,7 @@ def test_folder_of_pictures_with_splits(isolated):
 
 
 def test_a_class_that_is_named_like_a_split_is_no_split(isolated):
-    """Of five classes in fifteen pictures, one is called `train`."""
+    """One of five classes in fifteen pictures is called `train`."""
     names = ("boat", "bus", "car", "plane", "train")
     for i, name in enumerate(names):
         for j in range(3):

@@ -24,7 +24,7 @@ def _source(n):
 
 
 def _indices(batch):
-    """Which images a batch holds, by their pixels; their labels must say the same."""
+    """Reads from the pixels which images a batch holds; the labels must agree."""
     pixels = np.round(batch["image"] * 255).astype(int)
     index = pixels[:, 0, 0, 0] + 256 * pixels[:, 1, 2, 0]
     np.testing.assert_array_equal(index, batch["label"])

@@ -42,7 +42,7 @@ def test_pad_refuses_what_is_too_large():
 
 
 def _flips(seed, num_threads=0, probability=0.5, count=40):
-    """Which images of the stream are mirrored: dark left and bright right if not."""
+    """Tells which images are mirrored: the others are dark left and bright right."""
     images = np.zeros((50, 2, 2, 1), np.uint8)
     images[:, :, 1] = 255
     loader = ss.data.make_loader(

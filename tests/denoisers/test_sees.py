@@ -1,4 +1,4 @@
-"""What a network is told of the time, against the formulas of what it asks for."""
+"""A network is told of the time what it asks for, by the formula of each kind."""
 
 import equinox as eqx
 import jax

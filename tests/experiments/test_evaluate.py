@@ -304,7 +304,7 @@ def test_evaluate_finds_no_difference_in_real_images_and_much_in_samples(run, tm
 
 @pytest.mark.slow
 def test_skill_is_the_loss_in_units_of_affine_regression(run):
-    """Of the identity: its loss is the variance of the noise where there is no blur."""
+    """Without blur, the loss of the identity is the variance of the noise."""
     model = ss.load(run)
     identity = ss.FunctionDenoiser(lambda t, x: x, model.process)
     images = ss.data.to_array(ss.data.load("digits"))

@@ -1,4 +1,4 @@
-"""What `sample` draws and writes, and how runs are compared."""
+"""`sample` draws and writes what it says, and `compare` compares runs."""
 
 import dataclasses
 import json
@@ -159,7 +159,7 @@ def test_sample_writes_what_the_library_draws(run, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("num, batch_size", [(3, 8), (5, 2)])
 def test_samples_on_their_way_end_where_they_should(run, num, batch_size):
-    """Of one program where all fit into a batch, else of one of their own."""
+    """They come from one program if all fit into a batch, else from their own."""
     sampler = SolverConfig(steps=2)
     model = ss.load(run)
     images, way = _pictures.draw(model, num, sampler.options(), batch_size=batch_size)

@@ -21,7 +21,7 @@ def data():
 
 
 def eigenvalues(theta):
-    """Of the heat equation, written out: exp(-theta^2 omega^2 / 2) on 6 x 6 pixels."""
+    """Writes out the heat equation's: exp(-theta^2 omega^2 / 2) on 6 x 6 pixels."""
     omega = np.pi * np.arange(6) / 6
     return np.exp(-0.5 * theta**2 * (omega[:, None] ** 2 + omega[None] ** 2))
 

@@ -27,7 +27,7 @@ def test_the_departure_is_the_distance_to_the_nearest_gaussian():
 
 
 def test_noise_makes_two_points_gaussian_at_the_level_where_theory_says(key, x64):
-    """Of +-a plus noise: the level is that where the known departure is tolerated."""
+    """The points are +-a: at the level, their known departure is the one tolerated."""
     data = np.random.default_rng(0).choice([-1.0, 1.0], (20_000, 1))
     levels = np.linspace(0.0, 0.9, 10)
 

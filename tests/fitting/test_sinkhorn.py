@@ -140,7 +140,7 @@ def test_both_metrics_choose_the_same_levels(data, result):
 
 @pytest.mark.slow
 def test_only_pairs_that_a_path_can_use_are_computed(data, result):
-    """What is left out is further than the longest step, and the path is the best."""
+    """Pairs left out are further than the longest step, and the path is the best."""
     everything = schedule(data, num_points=2)
     full = everything.distances
     assert np.isfinite(full).all()

@@ -128,7 +128,7 @@ def _random_distances(seed, size=7):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_shortest_path_is_the_shortest_of_all(seed):
-    """Of any number of points, against every path there is."""
+    """It is compared with every path there is, for any number of points."""
     d = _random_distances(seed)
     last = len(d) - 1
     every = [

@@ -358,7 +358,7 @@ class Hidden(ss.corruptions.AbstractCorruption):
 
 @pytest.mark.slow
 def test_a_traced_corruption_that_jumps_is_refused_while_it_runs():
-    """Where the denoiser is an argument, nothing of it is known before."""
+    """The denoiser is an argument here, so nothing of it is known before."""
     # Half of the component: otherwise the two processes have one structure.
     denoiser, prior = unit(jumping(Hidden(jnp.asarray(0.5))), 2)
 

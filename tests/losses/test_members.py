@@ -39,7 +39,7 @@ def test_velocity_matching_regresses_the_velocity(process, denoiser, key):
     x_t, eta = seen(process, x0, t, key)
 
     def path(t):
-        """Where this very sample is at another time."""
+        """Moves this very sample to another time."""
         return process.apply(t, x0) + process.sigma(t) * eta
 
     target = (path(t + h) - path(t - h)) / (2 * h)

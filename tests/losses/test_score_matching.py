@@ -212,7 +212,7 @@ def cut_off():
 
 @pytest.mark.parametrize("loss", [ImplicitScoreMatching(), SlicedScoreMatching()])
 def test_a_network_without_a_derivative_is_refused(key, loss):
-    """When traced, before any compute; a plain step function passes for a constant."""
+    """The trace refuses it before any compute; a step function passes as constant."""
     process = ss.ve(0.2, 1.5)
 
     def traced(fn):

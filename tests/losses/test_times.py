@@ -119,7 +119,7 @@ def test_log_normal_levels_are_log_normal(x64, key, name):
 @pytest.mark.parametrize("name", PROCESSES)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_spread_log_normal_levels_are_evenly_spaced_in_probability(name, dtype, key):
-    """Of 500 times, each 500th part of the probability has exactly one."""
+    """Each 500th part of the probability has exactly one of 500 times."""
     make, log_ratio = PROCESSES[name]
     with jax.enable_x64(dtype == "float64"):
         times, _ = LogNormalTimes(0.3, 0.7).draw(make(), 500, key=key)

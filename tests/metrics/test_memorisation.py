@@ -94,7 +94,7 @@ def test_swaps_exchange_images_of_the_two_sets(sigma):
 
 @pytest.mark.parametrize("t", [0.2, 0.9])
 def test_unit_is_the_error_of_the_best_affine_denoiser(x64, key, t):
-    """Of whitened images under `x0 + sigma eta` it is `d sigma^2 / (1 + sigma^2)`."""
+    """It is `d sigma^2 / (1 + sigma^2)` for whitened images under `x0 + sigma eta`."""
     process = ss.ve(0.1, 3.0)
     # Of mean zero and covariance one: 2 * 2^2 / 8.
     reference = 2 * np.concatenate([np.eye(4), -np.eye(4)]).reshape(8, 2, 2, 1)

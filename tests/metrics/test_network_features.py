@@ -1,4 +1,4 @@
-"""What is done to images before a network, and weight files that are wrong."""
+"""Images are prepared for a network as published; wrong weight files are refused."""
 
 import hashlib
 import importlib.util

@@ -1,4 +1,4 @@
-"""What the published code of score_sde computes, as data of `tests/nn/data`.
+"""Makes the data of `tests/nn/data`: outputs of the published code of score_sde.
 
 Small instances with the options of the published configurations, all of whose
 parameters are random: the state dict, inputs, and outputs in double precision. The code

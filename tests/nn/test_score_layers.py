@@ -116,7 +116,7 @@ def test_the_published_block_agrees(key):
 
 
 def test_dropout_is_of_the_second_convolutions_input(key):
-    """Where all is dropped, only the bias of that convolution remains."""
+    """If all is dropped, only the bias of that convolution remains."""
     block = randomise(ScoreBlock(8, 8, 5, dropout=1.0, key=key))
     block = jax.tree.map(
         lambda a: a.astype(jnp.float32) if eqx.is_array(a) else a, block

@@ -92,7 +92,7 @@ def test_it_does_in_float32(vectors):
     [(ss.nn.SongUNet.cifar10_ddpmpp, 55.733), (ss.nn.SongUNet.cifar10_ncsnpp, 56.396)],
 )
 def test_the_published_counts(make, millions):
-    """Of the networks without augmentation and labels."""
+    """They are those of the networks without augmentation and labels."""
     network = eqx.filter_eval_shape(make, key=jax.random.key(0), augment_size=0)
     arrays = eqx.filter(network, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
     count = sum(leaf.size for leaf in jax.tree.leaves(arrays))

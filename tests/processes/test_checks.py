@@ -1,4 +1,4 @@
-"""What a process refuses, and what it knows before anything is computed."""
+"""A process refuses bad parts, and knows what it can before anything is computed."""
 
 import jax
 import jax.numpy as jnp
@@ -251,7 +251,7 @@ def test_who_says_that_it_is_smooth_is_believed():
 
 
 class Hop(ss.corruptions.AbstractCorruption):
-    """Of no shape of its own, and nothing said."""
+    """A corruption without a shape of its own, that declares nothing."""
 
     scale: jax.Array
 

@@ -58,7 +58,7 @@ def pixels(t, width):
 
 
 def variances(width, sde, num_steps):
-    """Of each pixel that Momentum draws, by a recursion: a step is linear in it."""
+    """Computes those of Momentum's pixels, by a recursion: a step is linear in them."""
     times, r = np.linspace(1, 0, num_steps + 1), PIXEL**2
     variance = np.full(16, 0.01)
     for t, t_next in itertools.pairwise(times):
@@ -92,7 +92,7 @@ def test_the_sampler_is_the_recursion(x64, width, clock):
 
     @jax.jit
     def factors(t, t_next):
-        """What a step does to a pixel of 1, and the size of the noise that it adds."""
+        """Finds what a step does to a pixel of 1, and the size of its noise."""
         ends = term, 1 - t, 1 - t_next
         step = lambda x: ss.Momentum().step(*ends, x, None, None, False)[0]
         zero = step(jnp.zeros(SHAPE))

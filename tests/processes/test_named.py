@@ -238,7 +238,7 @@ def test_the_classical_sde_has_the_moments_of_the_process(x64, name):
 
 
 def test_numbers_of_score_sde(x64):
-    """What score_sde computes at one half, with its defaults."""
+    """score_sde computes these at one half, with its defaults."""
     vp, subvp = ss.vp(), ss.subvp()
     assert float(vp.signal(0.5)) == pytest.approx(0.2811828807967524, abs=1e-15)
     assert float(vp.sigma(0.5)) == pytest.approx(0.9596542020680363, abs=1e-15)
@@ -250,7 +250,7 @@ def test_numbers_of_score_sde(x64):
 
 
 def test_the_last_time_of_a_flow_is_noise_alone(oracle):
-    """Where alpha is zero: the posterior mean is the prior's, and the score is -x."""
+    """There alpha is zero, the posterior mean is the prior's, and the score is -x."""
     x = jnp.array(POINTS[0])
     for process in (ss.rectified_flow(), ss.cosine_vp()):
         t = jnp.asarray(1.0)

@@ -1,4 +1,4 @@
-"""When two processes are one."""
+"""Two processes are one if all their parts are."""
 
 import equinox as eqx
 import jax

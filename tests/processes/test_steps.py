@@ -1,4 +1,4 @@
-"""What a step changes, in single precision, against double precision.
+"""A step changes in single precision what it changes in double precision.
 
 The times are those that single precision has: the error is that of the formula alone.
 """
@@ -137,7 +137,7 @@ def test_without_noise_nothing_is_divided():
 
 
 def test_kinks_are_those_of_both_schedules():
-    """Those outside of the process are put at its start, where nothing is stepped."""
+    """Kinks outside of the process are put at its start, where nothing is stepped."""
     process = ss.Process(
         ss.corruptions.Fade(),
         ss.schedules.PiecewiseLinear([0.0, 0.3, 0.6, 1.0], [0.0, 0.1, 0.8, 1.0]),

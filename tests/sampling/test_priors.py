@@ -143,7 +143,7 @@ def pictures(x64):
 
 
 def flat_covariance(pictures):
-    """Of (pixel, channel): s^2 between pixels of one channel, and the noise."""
+    """Writes it for (pixel, channel): s^2 within a channel, and the noise."""
     spread = pictures.mean((1, 2)).var(0, ddof=1)
     return np.kron(np.ones((6, 6)), np.diag(spread)) + 0.3**2 * np.eye(18)
 

@@ -1,4 +1,4 @@
-"""What a sampler traces: the network once, and the weights as they are now."""
+"""A sampler traces the network once, and takes the weights as they are now."""
 
 import importlib
 import os

@@ -1,5 +1,5 @@
-"""What every solver owes: where its noise comes from, its price, its condition, and the
-refusal of a term that does not suit it."""
+"""Every solver draws noise, costs and passes on the condition as it says, and refuses a
+term that does not suit it."""
 
 import diffrax
 import jax
@@ -66,7 +66,7 @@ def noisy(denoiser, key, clock="ode"):
 
 
 def evaluations(denoise, run):
-    """How often `denoise` is evaluated by what `run` makes of it."""
+    """Counts how often `denoise` is evaluated by what `run` makes of it."""
     calls = []
 
     def counted(t, x):
@@ -102,8 +102,8 @@ def test_noise_and_evaluations(x64, key, name):
 
 
 def test_orders_are_those_that_are_measured():
-    """What diffrax is told, by which it chooses steps: the order on the flow, and the
-    strong order. The tests of each solver measure them."""
+    """diffrax chooses steps by the order it is told: that on the flow, and the strong
+    order. The tests of each solver measure them."""
     expected = {
         "Momentum": (1, 1),
         "Heun": (2, 1),

@@ -81,7 +81,7 @@ def marginal_moments(process, oracle, t):
 
 
 def moment_scores(drawn, mean, covariance):
-    """How many standard errors the two means and three second moments are off."""
+    """Counts by how many standard errors two means and three second moments are off."""
     away = drawn - mean
     products = np.stack([away[:, 0] ** 2, away[:, 1] ** 2, away[:, 0] * away[:, 1]])
     numbers = np.concatenate([away.T, products])

@@ -99,7 +99,7 @@ MOVES, STEP, TIME, CHAINS = 20, 0.3, 0.6, 5_000
 
 @eqx.filter_jit
 def chains(process, oracle, solver, x, keys):
-    """Where chains end, and what share of their moves was kept."""
+    """Runs chains: where they end, and what share of their moves was kept."""
     exact = oracle.denoiser(process)
 
     def one(x, key):

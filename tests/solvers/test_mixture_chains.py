@@ -81,7 +81,7 @@ def langevin(t, t_next, x, *, h):
 
 
 def expectation(step, times, function, start):
-    """Of `function` over what the chain draws from the density of time `start`."""
+    """Averages `function` over what the chain draws from the density of `start`."""
     values = function(GRID)
     for t, t_next in reversed(list(itertools.pairwise(times))):
         mean, drawn = step(t, t_next, GRID)

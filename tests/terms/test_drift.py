@@ -87,7 +87,7 @@ def test_the_forward_drift_is_the_papers(x64, key):
 
 
 def test_a_term_is_bilinear(x64, key):
-    """What diffrax's solvers take for granted: stages are sums of `prod`s."""
+    """diffrax's solvers take it for granted: stages are sums of `prod`s."""
     term = ss.probability_flow(wavy(shear()))
     assert isinstance(term, diffrax.AbstractTerm)
     x = jax.random.normal(key, (2,))
@@ -196,7 +196,7 @@ def test_forward_and_back_is_the_identity(x64):
 
 
 def test_noise_at_rest_has_a_finite_derivative(x64, key):
-    """Where the paper's clock rests, its root has no derivative; ours is zero."""
+    """The root of the paper's clock has no derivative where it rests; ours is zero."""
     process = ss.soft_blur((4, 4, 1))
     term = ss.reverse_sde(wavy(process), shape=(4, 4, 1), key=key)
     x = jnp.ones((4, 4, 1))
@@ -254,7 +254,7 @@ def solve(term, solver, x=None):
 def test_a_jump_is_refused_to_solvers_that_differentiate(
     as_a_user, x64, key, corruption
 ):
-    """Those of the library go from operator to operator, and step it."""
+    """Solvers of the library go from operator to operator, and step it."""
     denoiser = masked(corruption)
     name = type(corruption).__name__
     for term, solver in (

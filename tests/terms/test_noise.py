@@ -70,7 +70,7 @@ PATHS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PATHS)
 def test_what_a_solver_draws_is_independent_of_all_else(x64, key, name):
-    """Of 10,000 draws: variances 1 and no correlations, within four standard errors
+    """10,000 draws have variances 1 and no correlations, within four standard errors
     (the square roots of 2 / n and of 1 / n)."""
     number = 10_000
     denoiser = wavy(blur())

@@ -86,7 +86,7 @@ def lanes(names, slow):
 
 @pytest.mark.parametrize("name", lanes(ODE_SOLVERS, ["diffrax.Midpoint"]))
 def test_orders_on_the_flow(x64, name):
-    """Of images under the heat equation, to the closed form."""
+    """They are measured on images under the heat equation, to the closed form."""
     solver, order, steps = ODE_SOLVERS[name]
     process, (oracle, _) = heat(), stationary()
     x1 = starts(process, oracle, 4, jax.random.key(2))
@@ -215,7 +215,7 @@ def test_half_solver_takes_two_half_steps(x64, key):
 
 @pytest.mark.slow
 def test_half_solver_on_the_flow(x64):
-    """Of order 1, with an error estimate by which steps adapt."""
+    """It is of order 1, with an error estimate by which steps adapt."""
     process, (oracle, _) = heat(), stationary()
     x1 = starts(process, oracle, 4, jax.random.key(2))
     truth, denoiser = exact_ends(x1), oracle.denoiser(process)
@@ -238,7 +238,7 @@ def test_half_solver_on_the_flow(x64):
 
 
 def test_float32_reaches_the_closed_form():
-    """Where a user runs it: 1,000 steps in single precision."""
+    """A user runs it so: 1,000 steps in single precision."""
     process, (oracle, _) = heat(), stationary()
     x1 = starts(process, oracle, 1, jax.random.key(2))
     end = flow(oracle.denoiser(process), ss.Multistep(), jnp.asarray(1000), x1)

@@ -85,7 +85,7 @@ def assert_same_state(left: train.TrainState, right: train.TrainState) -> None:
 
 
 def run_to_the_end(folder: str, num_steps: int, pause: float) -> None:
-    """What the tests run in another process and kill: a run that resumes by itself.
+    """Runs to the end, and resumes by itself: the tests kill it in another process.
 
     Writes all numbers of the last state to `final.bin`.
     """

@@ -33,7 +33,7 @@ class Failed(Exception):
 
 @pytest.mark.parametrize("at, saved", [(6, [4, 6]), (8, [4, 8]), (10, [8, 10])])
 def test_a_callback_that_fails_costs_no_training(tmp_path, at, saved):
-    """Whether or not a checkpoint is due at its step, and at the last step too."""
+    """A checkpoint may be due at its step or not, and it may be the last step."""
     seen = []
 
     def draw(state, n):

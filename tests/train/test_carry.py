@@ -1,4 +1,4 @@
-"""What a loss keeps from one step to the next: carried on, saved and resumed."""
+"""What a loss keeps from step to step is carried on, saved and resumed."""
 
 import equinox as eqx
 import jax

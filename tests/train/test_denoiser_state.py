@@ -78,7 +78,7 @@ def test_the_network_is_trained_and_the_process_is_not(num_devices):
 
 
 def test_a_plain_loop_of_equinox_trains_the_same():
-    """What a user writes who does not know that there is a process inside."""
+    """A user writes this who does not know that there is a process inside."""
     before = denoiser = make_denoiser()
     opt_state = OPTIMISER.init(eqx.filter(denoiser, eqx.is_inexact_array))
 

@@ -13,7 +13,7 @@ MESHES = ("8x1", "1x8", "4x2", "2x4")
 
 @pytest.fixture(scope="module")
 def found():
-    """What `eight_devices.py` measures, by mesh."""
+    """Runs `eight_devices.py`: its measurements, by mesh."""
     here = pathlib.Path(__file__).parent
     flags = "--xla_force_host_platform_device_count=8"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What happens to a run between its first step and its last."""
+"""A run lives from its first step to its last: it logs, saves and ends as it says."""
 
 import json
 import time

@@ -44,7 +44,7 @@ def uninterrupted(start, tmp_path_factory):
 
 
 def progress(folder: pathlib.Path) -> int:
-    """How many lines and checkpoints there are: it changes when training is on."""
+    """Counts lines and checkpoints: the number changes while training is on."""
     curve = folder / "metrics.jsonl"
     lines = curve.read_bytes().count(b"\n") if curve.exists() else 0
     checkpoints = folder / "checkpoints"

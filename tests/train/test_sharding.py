@@ -140,7 +140,7 @@ def test_meshes_whose_axis_does_not_fit(fsdp):
 
 
 def collectives(mesh) -> dict[str, int]:
-    """How many of each kind there are in the compiled text of a step."""
+    """Counts how many of each kind there are in the compiled text of a step."""
     step = train.make_train_step(loss_fn, make_optimiser(), mesh=mesh)
     batch = train.shard_batch(next(iter(make_data())), mesh)
     text = step.lower(init(mesh), batch).compile().as_text()

@@ -13,7 +13,7 @@ STEPS = 8
 
 
 def work(host, hosts, port, fsdp, folder):
-    """What each process does; `hosts == 1` is the run to compare with."""
+    """Does the work of each process; `hosts == 1` is the run to compare with."""
     import jax
 
     import softsde as ss

@@ -130,12 +130,20 @@ def plain_errors(*, debug: bool = False) -> Iterator[None]:
         with warnings.catch_warnings():
             if not debug:
                 warnings.showwarning = _warn
-            yield
+            try:
+                yield
+            finally:
+                # Here and not at Python's end, where nobody could handle its error.
+                sys.stdout.flush()
     except KeyboardInterrupt:
         if debug:
             traceback.print_exc()
         say("\nInterrupted.")
         sys.exit(130)
+    except BrokenPipeError:
+        # The reader has seen enough, as `head` has: it wants no more, nor an error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except CommandError as error:
         _end(error, str(error), error.code, debug)
     except Exception as error:

@@ -220,7 +220,8 @@ def from_dict(cls: type, content: Any, where: str = "") -> Any:
             except (ValueError, TypeError) as error:
                 raise ValueError(f"{where}{name}: {error}") from error
         elif dataclasses.is_dataclass(hint):
-            value = from_dict(hint, value, f"{where}{name}")  # pyright: ignore
+            # A class in a variable, which no type checker knows.
+            value = from_dict(hint, value, f"{where}{name}")  # pyright: ignore[reportArgumentType]
         else:
             if isinstance(value, list):
                 value = tuple(value)

@@ -14,5 +14,6 @@ def as_pytree(fn: Any) -> Callable[..., Any]:
     `jax.tree_util.Partial`, which has no leaves.
     """
     if isinstance(fn, eqx.Module | jax.tree_util.Partial):
+        # Not every module can be called: whoever calls this one says so.
         return fn  # pyright: ignore[reportReturnType]
     return jax.tree_util.Partial(fn)

@@ -1,7 +1,9 @@
 """Every command: its help, its options, and the ends of mistakes."""
 
 import json
+import os
 import runpy
+import signal
 import sys
 import warnings
 
@@ -80,6 +82,19 @@ def test_a_warning_is_a_line(capsys):
     assert capsys.readouterr().err == "warning: too few samples\n"
     with pytest.warns(UserWarning), _cli.plain_errors(debug=True):
         warnings.warn("too few samples", UserWarning, stacklevel=1)
+
+
+@pytest.mark.parametrize("text", ["a line\n", "lines\n" * 20_000])
+def test_a_reader_that_leaves_is_no_error(text, monkeypatch, capfd):
+    """A pipe to `head` is shut early: short texts fail at the end, long ones before."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as pipe, pytest.raises(SystemExit) as stop:
+        monkeypatch.setattr("sys.stdout", pipe)
+        with _cli.plain_errors():
+            print(text)
+    assert stop.value.code == 128 + signal.SIGPIPE
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.slow

@@ -162,6 +162,7 @@ def _train(
         progress = eqx.apply_updates(progress, updates)
         return (progress, state, mean + share / num_steps), value
 
+    # Optax's type of parameters does not know modules, which it takes.
     state = optimiser.init(progress)  # pyright: ignore[reportArgumentType]
     start = (progress, state, jnp.zeros_like(pieces))
     keys = jax.random.split(key, num_steps)

@@ -30,4 +30,5 @@ def check_dtype(owner: str, dtype: str | None) -> None:
 
 def block(function: F, remat: bool) -> F:
     """The block, with its inside forgotten after the forward pass if `remat`."""
-    return eqx.filter_checkpoint(function) if remat else function  # pyright: ignore
+    # Equinox gives it back as another type, which is called alike.
+    return eqx.filter_checkpoint(function) if remat else function  # pyright: ignore[reportReturnType]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..corruptions import Compose, GaussianBlur, HeatBlur, Identity, Mix, Relevel, Scale
+from ..corruptions._gaussian_blur import Padding
 from ..schedules import (
     AbstractSchedule,
     BoundedCosineVP,
@@ -26,7 +27,7 @@ def soft_blur(
     noise_fraction: float = 0.2,
     blur_start: float | None = None,
     half_size: int | None = None,
-    padding: str = "zero",
+    padding: Padding = "zero",
 ) -> Process:
     r"""The paper's process: Gaussian blur plus a little noise (Section 4).
 
@@ -56,7 +57,7 @@ def soft_blur(
         Daras, Delbracio, Talebi, Dimakis and Milanfar, *Soft Diffusion: Score Matching
         with General Corruptions*, TMLR 2023.
     """
-    blur = GaussianBlur(shape, half_size, padding)  # pyright: ignore[reportArgumentType]
+    blur = GaussianBlur(shape, half_size, padding)
     if levels is None:
         if max_blur is None:
             max_blur = 18.0 if max(shape[:2]) <= 32 else 23.0

@@ -22,7 +22,7 @@ class Events:
         if folder is None:
             return
         try:
-            from tensorboardX import SummaryWriter  # pyright: ignore
+            from tensorboardX import SummaryWriter  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise ImportError(
                 "Event files of TensorBoard need tensorboardX: `pip install "

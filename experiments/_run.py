@@ -4,7 +4,7 @@ import contextlib
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -248,18 +248,23 @@ def read_process(folder: Path, config: Config) -> ss.Process:
 
 
 def _other_config(folder: Path, old: Config, new: Config) -> str:
-    before, after = plain(old.identity()), plain(new.identity())
-    changed = [
-        f"  --{name}: {before.get(name)} there, {after.get(name)} asked for"
-        for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
-    ]
+    changed = differences(plain(old.identity()), plain(new.identity()), "--")
     return (
-        f"{folder} holds a run of another config:\n"
-        + "\n".join(changed)
-        + "\nThese cannot change within a run; steps, learning rate and sampling can. "
+        f"{folder} holds a run of another config:\n{changed}\n"
+        "These cannot change within a run; steps, learning rate and sampling can. "
         f"Go on as it was with `python -m experiments.train --resume {folder}`, or "
         "choose another `--folder`."
+    )
+
+
+def differences(
+    found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = ""
+) -> str:
+    """The lines that say by which options a config, or a network, differs."""
+    return "\n".join(
+        f"  {prefix}{name}: {found.get(name)} there, {wanted.get(name)} asked for"
+        for name in sorted(found.keys() | wanted.keys())
+        if found.get(name) != wanted.get(name)
     )
 
 

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import softsde as ss
 from softsde._files import is_address
 
-from . import _build, _cli, _mirror, _options, _registry, _run
+from . import _build, _cli, _initial, _mirror, _options, _registry, _run
 from ._config import PARTS, Config
 from ._errors import CommandError, FolderError
 from ._presets import PRESETS
@@ -28,30 +28,6 @@ from ._scale import ScaleConfig
 from ._session import Session
 
 _MODULE = "experiments.train"
-
-
-def make_network(parts: _build.Parts, initial: str | None) -> tuple[Any, Any]:
-    """The network to start from, and the card of the model that it is of, if any.
-
-    A new network has no weights yet, but their shapes: they are drawn where they stay.
-
-    **Raises:** `CommandError` if that model has another network than the config.
-    """
-    new = eqx.filter_eval_shape(parts.network)
-    if initial is None:
-        return new, None
-    model = _run.open_model(initial)
-    network = (
-        model.denoiser.network if isinstance(model.denoiser, ss.Denoiser) else None
-    )
-    found = getattr(network, "arguments", None)
-    if type(network) is not type(new) or found != new.arguments:
-        raise CommandError(
-            f"{initial} has a network with the arguments\n  {found}\nand the weights "
-            f"are wanted for one with\n  {new.arguments}\nAsk for the same `--network` "
-            "options and images."
-        )
-    return network, model.card
 
 
 def train(
@@ -95,8 +71,8 @@ def train(
             else:
                 with _stage("Choosing the process"):
                     process = parts.process()
-            lost = str(folder) if from_weights else None
-            network, initial = make_network(parts, lost or config.training.initial)
+            weights = str(folder) if from_weights else config.training.initial
+            network, initial = _initial.make_network(parts, weights)
             prior = parts.prior(process)
             loss_fn, carry = parts.loss(process)
             denoiser = parts.denoiser(network, process)

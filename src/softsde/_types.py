@@ -1,6 +1,6 @@
-"""The jaxtyping aliases that signatures share, and nothing else."""
+"""The aliases that signatures of several rooms share, and nothing else."""
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
@@ -16,3 +16,5 @@ Scalar: TypeAlias = Float[Array, ""]
 Key: TypeAlias = PRNGKeyArray
 #: What a denoiser is told beside the sample: a label, a vector, any PyTree of arrays.
 Condition: TypeAlias = PyTree
+#: What lies beyond the border of an image.
+Padding: TypeAlias = Literal["zero", "reflect", "symmetric", "periodic"]

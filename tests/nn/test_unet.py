@@ -12,7 +12,7 @@ from softsde.nn import UNet
 SMALL = dict(base_channels=8, channel_multipliers=(1, 2), group_size=4, num_heads=2)
 VARIANTS = {
     "pixels": dict(attention_levels=(1,)),
-    "patches": dict(patch_size=2, refine_channels=4),
+    "patches": dict(patch_size=2, refine_channels=4, positions=True),
 }
 SHAPE = (8, 12, 2)
 
@@ -134,6 +134,25 @@ def test_pixels_of_a_patch_are_told_apart(key):
     # Two neighbours in one patch have their own responses, of a like size.
     assert float(jnp.linalg.norm(centre[0] - centre[1])) > 0.01 * float(scale)
     assert float(jnp.linalg.norm(centre[1])) > 0.1 * float(scale)
+
+
+def test_positions_tell_one_pixel_from_another(key):
+    """Of an even image, pixels that see no border are one and the same without them."""
+    shape = (22, 24, 1)
+    options = dict(base_channels=4, channel_multipliers=(1,), group_size=4)
+    plain = UNet(shape, **options, key=key)
+    told = UNet(shape, **options, positions=True, key=key)
+    leaves = [jax.tree.leaves(network) for network in (plain, told)]
+    # The other weights are the same: those of the positions come last.
+    assert all(map(jnp.array_equal, *leaves)) and len(leaves[1]) == len(leaves[0]) + 2
+    # Eight convolutions one after the other: a pixel sees eight pixels to each side.
+    inner = []
+    for network in (plain, told):
+        y = apply(perturb(network, 1), jnp.array(0.3), jnp.ones(shape))[8:-8, 8:-8, 0]
+        inner.append(np.ravel(y - y[0, 0]))
+    np.testing.assert_allclose(inner[0], 0.0, atol=1e-6)
+    apart = np.abs(inner[1][:, None] - inner[1])
+    assert np.min(apart[np.triu_indices(inner[1].size, 1)]) > 1e-5
 
 
 @pytest.mark.slow

@@ -11,15 +11,13 @@ entry of $A_\theta$ is a sum of kernel values over the places of a pixel's copie
 distances to those places are integers, known when the corruption is made.
 """
 
-from typing import Literal
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from .._checks import check_shape
-from .._types import Sample, ScalarLike
+from .._types import Padding, Sample, ScalarLike
 from ._machinery import (
     AbstractCorruption,
     Structure,
@@ -28,8 +26,6 @@ from ._machinery import (
     spatial_axes,
     working_dtype,
 )
-
-Padding = Literal["zero", "reflect", "symmetric", "periodic"]
 
 # Below this the kernel is one at the centre and underflows to zero elsewhere, in
 # float64 too (exp(-1 / 2 / 0.02^2) = exp(-1250)); clamping keeps theta = 0 finite.

@@ -8,7 +8,6 @@ from ._dit import (
     DiT as DiT,
     DiTBlock as DiTBlock,
     layer_norm as layer_norm,
-    position_features as position_features,
 )
 from ._edm2_block import EDM2Block as EDM2Block
 from ._edm2_unet import EDM2UNet as EDM2UNet
@@ -38,6 +37,7 @@ from ._ncsnpp import NCSNpp as NCSNpp
 from ._ncsnv2 import NCSNv2 as NCSNv2
 from ._patch import patchify as patchify, unpatchify as unpatchify
 from ._pixel_attention import PixelAttention as PixelAttention
+from ._position_features import position_features as position_features
 from ._positional_embedding import positional_embedding as positional_embedding
 from ._published import (
     AbstractPublished as AbstractPublished,
@@ -52,6 +52,7 @@ from ._resample import (
     mean_downsample as mean_downsample,
     repeat_upsample as repeat_upsample,
 )
+from ._residual_block import ResidualBlock as ResidualBlock
 from ._score_block import ScoreBlock as ScoreBlock
 from ._sees import (
     AbstractSees as AbstractSees,
@@ -62,6 +63,6 @@ from ._sees import (
     SeesTime as SeesTime,
 )
 from ._song_unet import SongUNet as SongUNet
-from ._unet import ResidualBlock as ResidualBlock, UNet as UNet
+from ._unet import UNet as UNet
 from ._unit_weights import keep_unit_weights as keep_unit_weights
 from ._vector_features import VectorFourierFeatures as VectorFourierFeatures

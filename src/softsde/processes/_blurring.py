@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from .._types import Padding
 from ..corruptions import Compose, GaussianBlur, HeatBlur, Identity, Mix, Relevel, Scale
-from ..corruptions._gaussian_blur import Padding
 from ..schedules import (
     AbstractSchedule,
     BoundedCosineVP,

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ._arguments import AbstractNetwork, Arguments, keep
-from ._layers import Conv, GroupNorm, Linear, check_image, image_shape, split
+from ._initial_weights import split
+from ._layers import Conv, GroupNorm, Linear, check_image, image_shape
 
 
 class Classifier(AbstractNetwork):

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._types import Condition
-from ._layers import initial_weight
+from ._initial_weights import initial_weight
 
 
 class ConditionEmbedding(eqx.Module):

@@ -13,14 +13,8 @@ from ._arguments import AbstractNetwork, Arguments, keep
 from ._at_size import block, check_dtype, compute_in
 from ._attention import attention
 from ._condition import ConditionEmbedding, embed, make_embedding
-from ._layers import (
-    Linear,
-    TimeEmbedding,
-    at_least_float32,
-    check_image,
-    image_shape,
-    split,
-)
+from ._initial_weights import split
+from ._layers import Linear, TimeEmbedding, at_least_float32, check_image, image_shape
 from ._patch import patchify, unpatchify
 from ._position_features import position_features
 

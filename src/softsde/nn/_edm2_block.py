@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ._attention import attention
-from ._layers import split
+from ._initial_weights import split
 from ._magnitude import MPConv, mp_silu, mp_sum, unit_magnitude
 from ._published import KERNEL, POINTWISE, SCALAR, TRANSPOSED, Place, places
 from ._resample import mean_downsample, repeat_upsample

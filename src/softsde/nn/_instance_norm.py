@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ._layers import _full, at_least_float32, initial_weight
+from ._initial_weights import full, initial_weight
+from ._layers import at_least_float32
 from ._published import MATRIX, VECTOR, Place, places
 
 _EPS = 1e-5
@@ -46,7 +47,7 @@ class InstanceNormPlus(eqx.Module):
         _check_channels("InstanceNormPlus", channels)
         drawn = _near_one(key, (2, channels))
         self.gamma, self.alpha = drawn[0], drawn[1]
-        self.beta = _full(0.0, channels)
+        self.beta = full(0.0, channels)
 
     def __call__(
         self,
@@ -94,7 +95,7 @@ class ConditionalInstanceNormPlus(eqx.Module):
         """
         _check_channels("ConditionalInstanceNormPlus", channels)
         scales = _near_one(key, (num_levels, 2 * channels))
-        shifts = _full(0.0, (num_levels, channels))
+        shifts = full(0.0, (num_levels, channels))
         self.embed = jnp.concatenate([scales, shifts], axis=1)
 
     def __call__(

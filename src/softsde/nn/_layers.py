@@ -7,10 +7,7 @@ transposed. A layer computes in the dtype of its input: its parameters are cast 
 it, so a float32 network on bfloat16 images is mixed-precision training.
 """
 
-import math
-from collections.abc import Iterator, Sequence
-from functools import partial
-from itertools import count
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax
@@ -19,88 +16,13 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ._correlate import correlate
-
-
-def split(key: PRNGKeyArray) -> Iterator[PRNGKeyArray]:
-    """As many keys as are asked for."""
-    return (jax.random.fold_in(key, i) for i in count())
-
-
-# jax compiles its random bits anew for every shape, at seconds each on a CPU: for the
-# dozens of shapes in a network that is longer than to compile its training step. So
-# weights are cut from blocks of two sizes: layers of a million weights and more would
-# take hundreds of the small ones.
-_BLOCK, _HUGE_BLOCK = 16384, 2**20
-
-
-@partial(jax.jit, static_argnums=(1,))
-def _block(key: PRNGKeyArray, size: int) -> Array:
-    return jax.random.normal(key, (size,), jnp.float32)
-
-
-@partial(jax.jit, static_argnums=(1, 2))
-def _cut(blocks: list[Array], shape: tuple[int, ...], fan_in: int) -> Array:
-    flat = jnp.concatenate(blocks)[: math.prod(shape)]
-    return flat.reshape(shape) / fan_in**0.5
-
-
-def initial_weight(
-    key: PRNGKeyArray, shape: tuple[int, ...], *, fan_in: int, zero: bool = False
-) -> Array:
-    """Unit-variance output for unit-variance input, or zero."""
-    if zero:
-        return _full(0.0, shape)
-    number = math.prod(shape)
-    size = _BLOCK if number < _HUGE_BLOCK else _HUGE_BLOCK
-    keys = split(key)
-    blocks = [_block(next(keys), size) for _ in range(-(-number // size))]
-    return _cut(blocks, shape, fan_in)
-
-
-# The larger networks hold tens of millions of weights: larger blocks for those.
-_LARGE_BLOCK = 65536
-# What DDPM starts at in the place of zero.
-_NEARLY_ZERO = 1e-10
-
-
-@jax.jit
-def _uniform_block(key: PRNGKeyArray) -> Array:
-    return jax.random.uniform(key, (_LARGE_BLOCK,), jnp.float32, -1.0, 1.0)
-
-
-@partial(jax.jit, static_argnums=(1,))
-def _cut_scaled(blocks: list[Array], shape: tuple[int, ...], bound: Array) -> Array:
-    flat = jnp.concatenate(blocks)[: math.prod(shape)]
-    return jnp.broadcast_to(bound, shape) * flat.reshape(shape)
-
-
-def fan_average_weight(
-    key: PRNGKeyArray, shape: tuple[int, ...], scale: float
-) -> Array:
-    """Uniform weights of variance `scale / ((fan_in + fan_out) / 2)`, as DDPM's.
-
-    The last two axes are the channels in and out; those before, the kernel. A `scale`
-    of 0 stands for 1e-10.
-    """
-    fan_average = math.prod(shape[:-2]) * (shape[-2] + shape[-1]) / 2
-    return _uniform(key, shape, math.sqrt(3 * (scale or _NEARLY_ZERO) / fan_average))
-
-
-def fan_in_uniform(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int) -> Array:
-    """Uniform weights between plus and minus `1 / sqrt(fan_in)`, as torch's."""
-    return _uniform(key, shape, fan_in**-0.5)
-
-
-def _uniform(key: PRNGKeyArray, shape: tuple[int, ...], bound: float) -> Array:
-    keys = split(key)
-    num_blocks = -(-math.prod(shape) // _LARGE_BLOCK)
-    blocks = [_uniform_block(next(keys)) for _ in range(num_blocks)]
-    return _cut_scaled(blocks, shape, jnp.asarray(np.float32(bound)))
-
-
-def _full(value: float, shape: int | tuple[int, ...]) -> Array:
-    # By way of numpy, which compiles nothing.
-    return jnp.asarray(np.full(shape, value, np.float32))
+from ._initial_weights import (
+    fan_average_weight,
+    fan_in_uniform,
+    full,
+    initial_weight,
+    split,
+)
 
 
 def image_shape(owner: str, shape: Sequence[int]) -> tuple[int, int, int]:
@@ -164,7 +86,7 @@ class Linear(eqx.Module):
             if fan_average is None
             else fan_average_weight(key, shape, fan_average)
         )
-        self.bias = _full(0.0, out_size)
+        self.bias = full(0.0, out_size)
 
     def __call__(self, x: Float[Array, "*axes in_size"]) -> Float[Array, "*axes out"]:
         y = x @ self.weight.astype(x.dtype)
@@ -230,7 +152,7 @@ class Conv(eqx.Module):
                 if fan_average is None
                 else fan_average_weight(key, shape, fan_average)
             )
-            bias = _full(0.0, out_channels)
+            bias = full(0.0, out_channels)
         self.bias = bias if use_bias else None
         self.stride = stride
         self.dilation = dilation
@@ -287,8 +209,8 @@ class GroupNorm(eqx.Module):
                 f"group_size={group_size} for {channels} channels. Choose a divisor "
                 f"of {channels}."
             )
-        self.weight = _full(1.0, channels) if affine else None
-        self.bias = _full(0.0, channels) if affine else None
+        self.weight = full(1.0, channels) if affine else None
+        self.bias = full(0.0, channels) if affine else None
         self.groups = channels // group_size
         self.eps = eps
 

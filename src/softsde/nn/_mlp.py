@@ -11,7 +11,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._types import Condition, Sample, ScalarLike
 from ._arguments import AbstractNetwork, Arguments, keep
 from ._condition import ConditionEmbedding, embed, make_embedding
-from ._layers import Linear, TimeEmbedding, at_least_float32, split
+from ._initial_weights import split
+from ._layers import Linear, TimeEmbedding, at_least_float32
 from ._vector_features import VectorFourierFeatures
 
 

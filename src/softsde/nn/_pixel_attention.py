@@ -4,7 +4,8 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ._layers import GroupNorm, Linear, at_least_float32, split
+from ._initial_weights import split
+from ._layers import GroupNorm, Linear, at_least_float32
 from ._published import MATRIX, VECTOR, Place, places
 from ._score_norm import score_norm
 

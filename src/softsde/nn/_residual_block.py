@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ._layers import Conv, GroupNorm, Linear, split
+from ._initial_weights import split
+from ._layers import Conv, GroupNorm, Linear
 
 
 class ResidualBlock(eqx.Module):

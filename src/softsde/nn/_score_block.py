@@ -6,7 +6,8 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ._layers import Conv, GroupNorm, Linear, split
+from ._initial_weights import split
+from ._layers import Conv, GroupNorm, Linear
 from ._published import KERNEL, MATRIX, POINTWISE, TRANSPOSED, VECTOR, Place, places
 from ._resample import (
     check_fir,

@@ -18,7 +18,8 @@ from ._arguments import Arguments
 from ._condition import ConditionEmbedding, embed, make_embedding
 from ._fourier_embedding import FourierEmbedding
 from ._in_a_row import through
-from ._layers import Conv, Linear, at_least_float32, check_image, image_shape, split
+from ._initial_weights import split
+from ._layers import Conv, Linear, at_least_float32, check_image, image_shape
 from ._positional_embedding import positional_embedding
 from ._published import (
     KERNEL,

@@ -14,14 +14,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._types import Condition, ScalarLike
 from ._arguments import Arguments, keep
 from ._condition import condition_vector
-from ._layers import (
-    GroupNorm,
-    Linear,
-    at_least_float32,
-    check_image,
-    image_shape,
-    split,
-)
+from ._initial_weights import split
+from ._layers import GroupNorm, Linear, at_least_float32, check_image, image_shape
 from ._pixel_attention import PixelAttention
 from ._positional_embedding import positional_embedding
 from ._published import (

@@ -18,6 +18,7 @@ from .._types import Condition, ScalarLike
 from ._arguments import AbstractNetwork, Arguments, keep
 from ._at_size import block, check_dtype, compute_in
 from ._condition import ConditionEmbedding, embed, make_embedding
+from ._initial_weights import split
 from ._layers import (
     Conv,
     GroupNorm,
@@ -27,7 +28,6 @@ from ._layers import (
     at_least_float32,
     check_image,
     image_shape,
-    split,
 )
 from ._patch import patchify, unpatchify
 from ._position_features import position_features

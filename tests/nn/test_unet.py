@@ -12,7 +12,9 @@ from softsde.nn import UNet
 SMALL = dict(base_channels=8, channel_multipliers=(1, 2), group_size=4, num_heads=2)
 VARIANTS = {
     "pixels": dict(attention_levels=(1,)),
-    "patches": dict(patch_size=2, refine_channels=4, positions=True),
+    "patches": dict(
+        patch_size=2, refine_channels=4, middle_attention=True, positions=True
+    ),
 }
 SHAPE = (8, 12, 2)
 
@@ -134,6 +136,29 @@ def test_pixels_of_a_patch_are_told_apart(key):
     # Two neighbours in one patch have their own responses, of a like size.
     assert float(jnp.linalg.norm(centre[0] - centre[1])) > 0.01 * float(scale)
     assert float(jnp.linalg.norm(centre[1])) > 0.1 * float(scale)
+
+
+@pytest.mark.parametrize(
+    ("levels", "middle", "where"),
+    [
+        ((), None, "none"),
+        ((0,), None, "0"),
+        ((1,), None, "1 and middle"),
+        ((1,), False, "1"),
+        ((), True, "middle"),
+        ((0,), True, "0 and middle"),
+    ],
+)
+def test_attention_is_where_it_is_asked_for(key, levels, middle, where):
+    """In the encoder and the decoder of these levels, and in the middle."""
+    options = dict(attention_levels=levels, middle_attention=middle)
+    make = lambda: UNet(SHAPE, **SMALL | options, key=key)
+    network = eqx.filter_eval_shape(make)
+    has = lambda stage: stage.attention is not None
+    found = [[has(stage) for stage in level] for level in network.encoder]
+    assert found == [[has(stage) for stage in level] for level in network.decoder]
+    names = [str(level) for level, [attends] in enumerate(found) if attends]
+    assert " and ".join(names + ["middle"] * has(network.middle) or ["none"]) == where
 
 
 def test_positions_tell_one_pixel_from_another(key):

@@ -143,6 +143,7 @@ class UNet(AbstractNetwork):
         channel_multipliers: Sequence[int] = (1, 2, 4),
         blocks_per_level: int | Sequence[int] = 1,
         attention_levels: Sequence[int] = (),
+        middle_attention: bool | None = None,
         num_heads: int = 4,
         dropout: float = 0.0,
         patch_size: int = 1,
@@ -164,7 +165,8 @@ class UNet(AbstractNetwork):
         - `blocks_per_level`: residual blocks on each side of a level; one number for
             all levels or one for each.
         - `attention_levels`: indices of the levels with self-attention, 0 the finest.
-            The middle has it if the coarsest level does.
+        - `middle_attention`: whether the middle, between encoder and decoder, has
+            self-attention; by default it has if the coarsest level does.
         - `num_heads`: heads of the self-attention.
         - `dropout`: probability with which a feature is dropped inside a block, where
             the call is given a key.
@@ -199,6 +201,7 @@ class UNet(AbstractNetwork):
             channel_multipliers=channel_multipliers,
             blocks_per_level=blocks_per_level,
             attention_levels=attention_levels,
+            middle_attention=middle_attention,
             num_heads=num_heads,
             dropout=dropout,
             patch_size=patch_size,
@@ -246,9 +249,9 @@ class UNet(AbstractNetwork):
                 key=next(keys),
             )
 
-        def make_stage(level: int) -> Stage:
+        def make_stage(level: int, attends: bool) -> Stage:
             width, attention = widths[level], None
-            if level in attention_levels:
+            if attends:
                 attention = SelfAttention(
                     width, num_heads, group_size=group_size, key=next(keys)
                 )
@@ -275,14 +278,16 @@ class UNet(AbstractNetwork):
                 refine=make_block(finest, finest),
             )
         self.encoder = [
-            [make_stage(level) for _ in range(blocks)]
+            [make_stage(level, level in attention_levels) for _ in range(blocks)]
             for level, blocks in enumerate(blocks_per_level)
         ]
         self.downsamplers = [
             Conv(fine, coarse, stride=2, key=next(keys))
             for fine, coarse in pairwise(widths)
         ]
-        self.middle = make_stage(levels - 1)
+        if middle_attention is None:
+            middle_attention = levels - 1 in attention_levels
+        self.middle = make_stage(levels - 1, middle_attention)
         # The decoder's first block of a level takes what comes from the level below.
         self.merges = [
             [
@@ -294,7 +299,7 @@ class UNet(AbstractNetwork):
             for level, blocks in enumerate(blocks_per_level)
         ]
         self.decoder = [
-            [make_stage(level) for _ in range(blocks)]
+            [make_stage(level, level in attention_levels) for _ in range(blocks)]
             for level, blocks in enumerate(blocks_per_level)
         ]
         self.norm = GroupNorm(finest, group_size)

@@ -141,10 +141,10 @@ def test_pixels_of_a_patch_are_told_apart(key):
 @pytest.mark.parametrize(
     ("levels", "middle", "where"),
     [
-        ((), None, "none"),
-        ((0,), None, "0"),
-        ((1,), None, "1 and middle"),
-        ((1,), False, "1"),
+        ((), False, "none"),
+        ((0,), False, "0"),
+        ((1,), False, "1 and middle"),
+        ((1,), True, "1 and middle"),
         ((), True, "middle"),
         ((0,), True, "0 and middle"),
     ],

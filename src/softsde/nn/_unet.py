@@ -143,7 +143,7 @@ class UNet(AbstractNetwork):
         channel_multipliers: Sequence[int] = (1, 2, 4),
         blocks_per_level: int | Sequence[int] = 1,
         attention_levels: Sequence[int] = (),
-        middle_attention: bool | None = None,
+        middle_attention: bool = False,
         num_heads: int = 4,
         dropout: float = 0.0,
         patch_size: int = 1,
@@ -165,8 +165,8 @@ class UNet(AbstractNetwork):
         - `blocks_per_level`: residual blocks on each side of a level; one number for
             all levels or one for each.
         - `attention_levels`: indices of the levels with self-attention, 0 the finest.
-        - `middle_attention`: whether the middle, between encoder and decoder, has
-            self-attention; by default it has if the coarsest level does.
+            The middle, between encoder and decoder, has it if the coarsest level does.
+        - `middle_attention`: whether the middle has it in any case.
         - `num_heads`: heads of the self-attention.
         - `dropout`: probability with which a feature is dropped inside a block, where
             the call is given a key.
@@ -285,9 +285,10 @@ class UNet(AbstractNetwork):
             Conv(fine, coarse, stride=2, key=next(keys))
             for fine, coarse in pairwise(widths)
         ]
-        if middle_attention is None:
-            middle_attention = levels - 1 in attention_levels
-        self.middle = make_stage(levels - 1, middle_attention)
+        coarsest = levels - 1
+        self.middle = make_stage(
+            coarsest, middle_attention or coarsest in attention_levels
+        )
         # The decoder's first block of a level takes what comes from the level below.
         self.merges = [
             [

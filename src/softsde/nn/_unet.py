@@ -312,8 +312,9 @@ class UNet(AbstractNetwork):
             condition_size=condition_size,
             key=next(keys),
         )
+        # Zero: a new network is that without positions, and learns what to make of them.
         self.positions = (
-            Linear(_PLACES, widths[0], key=next(keys)) if positions else None
+            Linear(_PLACES, widths[0], zero=True, key=next(keys)) if positions else None
         )
         self.shape = shape
         self.patch_size = patch_size

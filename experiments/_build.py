@@ -204,7 +204,8 @@ def network_for(shape: tuple[int, ...]) -> Spec:
     """A UNet for images of a shape, such that a CPU trains it in hours.
 
     Levels halve the sides while these are even and the coarsest keeps 4 pixels. Images
-    of 24 pixels and more are cut into patches of 2, or 4 from 64 pixels.
+    of 24 pixels and more are cut into patches of 2, or 4 from 64 pixels. The network is
+    told the places of pixels from 16 pixels on: below, every pixel sees the borders.
     """
     side = min(shape[:2])
     wanted = 4 if side >= 64 else 2 if side >= 24 else 1
@@ -220,6 +221,7 @@ def network_for(shape: tuple[int, ...]) -> Spec:
             "channel_multipliers": (1, 2, 2)[:levels],
             "attention_levels": (levels - 1,) if side >= 16 else (),
             "patch_size": patch,
+            "positions": side >= 16,
         },
     )
 

@@ -23,6 +23,7 @@ _CPU_NETWORK = Spec(
         "channel_multipliers": (1, 2),
         "patch_size": 2,
         "attention_levels": (1,),
+        "positions": True,
     },
 )
 _CPU_OPTIMISER = OptimiserConfig(

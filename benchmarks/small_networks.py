@@ -28,7 +28,7 @@ from _settings import CORES, MANY, ONE, measure, serve_times
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import softsde as ss
-from softsde.nn import Conv, GroupNorm, Linear, ResidualBlock, SelfAttention, UNet
+from softsde.nn import Conv, FiLM, GroupNorm, Linear, ResidualBlock, SelfAttention, UNet
 
 FLAGS = {f"{CORES} devices": MANY, "1 device": ONE}
 SHAPE = (28, 28, 1)
@@ -102,7 +102,7 @@ class PlainBlock(eqx.Module):
 
     norm1: eqx.nn.GroupNorm
     conv1: eqx.nn.Conv2d
-    film: Linear
+    film: FiLM
     norm2: eqx.nn.GroupNorm
     conv2: eqx.nn.Conv2d
 
@@ -114,9 +114,9 @@ class PlainBlock(eqx.Module):
         self.norm2, self.conv2 = _norm(block.norm2, out), _conv(block.conv2)
 
     def __call__(self, embedding, x):
-        scale, shift = jnp.split(self.film(embedding), 2)
+        scale, shift = self.film(embedding)
         h = self.conv1(jax.nn.silu(self.norm1(x)))
-        h = self.norm2(h) * (1 + scale)[:, None, None] + shift[:, None, None]
+        h = self.norm2(h) * scale[:, None, None] + shift[:, None, None]
         return (x + self.conv2(jax.nn.silu(h))) / 2**0.5
 
 

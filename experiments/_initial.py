@@ -19,7 +19,7 @@ def make_network(parts: _build.Parts, initial: str | None) -> tuple[Any, Any]:
     if initial is None:
         return new, None
     model = _run.open_model(initial)
-    network = getattr(model.denoiser, "network", None)
+    network: Any = getattr(model.denoiser, "network", None)
     if type(network) is not type(new):
         found = "no network" if network is None else f"a {type(network).__name__}"
         raise CommandError(

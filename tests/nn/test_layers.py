@@ -9,6 +9,7 @@ from scipy.signal import correlate2d
 
 from softsde.nn import (
     Conv,
+    FiLM,
     GroupNorm,
     Linear,
     SelfAttention,
@@ -112,6 +113,23 @@ def test_group_norm_takes_a_given_scale_and_shift(x64, key):
     )
     expected = plain(x) * scale[None, None] + shift[None, None]
     np.testing.assert_allclose(plain(x, scale, shift), expected, atol=1e-12)
+
+
+def test_film_is_affine_in_the_embedding(x64, key):
+    """`(1 + a) x + b`; its first weights give `a` and `b` unit variance."""
+    film = FiLM(64, 300, key=key)
+    embedding = jax.random.normal(key, (64,), jnp.float64)
+    bias = jnp.linspace(-1.0, 1.0, 600)
+    scale, shift = eqx.tree_at(lambda f: f.bias, film, bias)(embedding)
+    a = np.asarray(embedding) @ np.asarray(film.weight, np.float64) + np.asarray(bias)
+    np.testing.assert_allclose(scale, 1 + a[:300], rtol=1e-12)
+    np.testing.assert_allclose(shift, a[300:], rtol=1e-12)
+    new = jnp.concatenate(film(embedding)) - jnp.repeat(jnp.array([1.0, 0.0]), 300)
+    wanted = float(jnp.mean(embedding**2))
+    # 600 draws of a normal: four standard errors of their mean square.
+    np.testing.assert_allclose(np.mean(new**2), wanted, rtol=4 * (2 / 600) ** 0.5)
+    half = film(embedding.astype(jnp.bfloat16))
+    assert {part.dtype for part in half} == {jnp.dtype(jnp.bfloat16)}
 
 
 def test_group_size_must_divide():

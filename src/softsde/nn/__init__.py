@@ -1,8 +1,13 @@
-"""Networks: unbatched, channels-last Equinox modules."""
+"""Networks: unbatched, channels-last Equinox modules.
+
+A layer computes in the dtype of its input: its parameters are cast to it, so a float32
+network on bfloat16 images is mixed-precision training.
+"""
 
 from ._arguments import AbstractNetwork as AbstractNetwork
 from ._classifier import Classifier as Classifier
 from ._condition import ConditionEmbedding as ConditionEmbedding
+from ._conv import Conv as Conv
 from ._ddpmpp import DDPMpp as DDPMpp
 from ._dit import (
     DiT as DiT,
@@ -11,18 +16,14 @@ from ._dit import (
 )
 from ._edm2_block import EDM2Block as EDM2Block
 from ._edm2_unet import EDM2UNet as EDM2UNet
+from ._film import FiLM as FiLM
 from ._fourier_embedding import FourierEmbedding as FourierEmbedding
+from ._group_norm import GroupNorm as GroupNorm
 from ._instance_norm import (
     ConditionalInstanceNormPlus as ConditionalInstanceNormPlus,
     InstanceNormPlus as InstanceNormPlus,
 )
-from ._layers import (
-    Conv as Conv,
-    GroupNorm as GroupNorm,
-    Linear as Linear,
-    SelfAttention as SelfAttention,
-    TimeEmbedding as TimeEmbedding,
-)
+from ._linear import Linear as Linear
 from ._magnitude import (
     MPConv as MPConv,
     MPFourier as MPFourier,
@@ -62,7 +63,9 @@ from ._sees import (
     SeesSigma as SeesSigma,
     SeesTime as SeesTime,
 )
+from ._self_attention import SelfAttention as SelfAttention
 from ._song_unet import SongUNet as SongUNet
+from ._time_embedding import TimeEmbedding as TimeEmbedding
 from ._unet import UNet as UNet
 from ._unit_weights import keep_unit_weights as keep_unit_weights
 from ._vector_features import VectorFourierFeatures as VectorFourierFeatures

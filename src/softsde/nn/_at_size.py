@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 F = TypeVar("F", bound=Callable)
@@ -13,6 +14,11 @@ F = TypeVar("F", bound=Callable)
 def compute_in(dtype: str | None, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """`x` in the dtype in which a network computes, its own if `None`."""
     return x if dtype is None else x.astype(jnp.dtype(dtype))
+
+
+def at_least_float32(dtype: np.dtype) -> np.dtype:
+    """The dtype in which sums over many numbers are taken."""
+    return dtype if jnp.finfo(dtype).bits >= 32 else np.dtype(np.float32)
 
 
 def check_dtype(owner: str, dtype: str | None) -> None:

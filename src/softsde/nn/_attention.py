@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._layers import at_least_float32
+from ._at_size import at_least_float32
 
 
 def attention(

@@ -8,8 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ._arguments import AbstractNetwork, Arguments, keep
+from ._conv import Conv
+from ._group_norm import GroupNorm
+from ._image import check_image, image_shape
 from ._initial_weights import split
-from ._layers import Conv, GroupNorm, Linear, check_image, image_shape
+from ._linear import Linear
 
 
 class Classifier(AbstractNetwork):

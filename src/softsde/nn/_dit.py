@@ -10,13 +10,15 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._types import Condition, ScalarLike
 from ._arguments import AbstractNetwork, Arguments, keep
-from ._at_size import block, check_dtype, compute_in
+from ._at_size import at_least_float32, block, check_dtype, compute_in
 from ._attention import attention
 from ._condition import ConditionEmbedding, embed, make_embedding
+from ._image import check_image, image_shape
 from ._initial_weights import split
-from ._layers import Linear, TimeEmbedding, at_least_float32, check_image, image_shape
+from ._linear import Linear
 from ._patch import patchify, unpatchify
 from ._position_features import position_features
+from ._time_embedding import TimeEmbedding
 
 
 def layer_norm(

@@ -12,11 +12,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._types import Condition, ScalarLike
 from ._arguments import Arguments, keep
-from ._at_size import block, check_dtype, compute_in
+from ._at_size import at_least_float32, block, check_dtype, compute_in
 from ._condition import condition_length, condition_vector, refuse_condition
 from ._edm2_block import EDM2Block, Kind, Resample
+from ._image import check_image, image_shape
 from ._initial_weights import split
-from ._layers import at_least_float32, check_image, image_shape
 from ._magnitude import MPConv, MPFourier, mp_concatenate, mp_silu, mp_sum
 from ._published import (
     KERNEL,

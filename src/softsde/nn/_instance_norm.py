@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ._at_size import at_least_float32
 from ._initial_weights import full, initial_weight
-from ._layers import at_least_float32
 from ._published import MATRIX, VECTOR, Place, places
 
 _EPS = 1e-5

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ._at_size import at_least_float32
 from ._correlate import correlate
 from ._initial_weights import initial_weight, split
-from ._layers import at_least_float32
 
 # The root mean square of silu of a standard normal.
 _SILU = 0.596

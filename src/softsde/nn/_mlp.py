@@ -10,9 +10,12 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._types import Condition, Sample, ScalarLike
 from ._arguments import AbstractNetwork, Arguments, keep
+from ._at_size import at_least_float32
 from ._condition import ConditionEmbedding, embed, make_embedding
+from ._film import FiLM
 from ._initial_weights import split
-from ._layers import Linear, TimeEmbedding, at_least_float32
+from ._linear import Linear
+from ._time_embedding import TimeEmbedding
 from ._vector_features import VectorFourierFeatures
 
 
@@ -24,7 +27,7 @@ class MLPBlock(eqx.Module):
     """
 
     first: Linear
-    film: Linear
+    film: FiLM
     second: Linear
 
     def __init__(self, width: int, embedding_size: int, *, key: PRNGKeyArray):
@@ -36,14 +39,14 @@ class MLPBlock(eqx.Module):
         """
         keys = split(key)
         self.first = Linear(width, width, key=next(keys))
-        self.film = Linear(embedding_size, 2 * width, key=next(keys))
+        self.film = FiLM(embedding_size, width, key=next(keys))
         self.second = Linear(width, width, key=next(keys))
 
     def __call__(
         self, embedding: Float[Array, " embedding_size"], x: Float[Array, " width"]
     ) -> Float[Array, " width"]:
-        scale, shift = jnp.split(self.film(embedding), 2)
-        h = jax.nn.silu(self.first(x) * (1 + scale) + shift)
+        scale, shift = self.film(embedding)
+        h = jax.nn.silu(self.first(x) * scale + shift)
         return (x + self.second(h)) / 2**0.5
 
 

@@ -4,8 +4,10 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ._at_size import at_least_float32
+from ._group_norm import GroupNorm
 from ._initial_weights import split
-from ._layers import GroupNorm, Linear, at_least_float32
+from ._linear import Linear
 from ._published import MATRIX, VECTOR, Place, places
 from ._score_norm import score_norm
 

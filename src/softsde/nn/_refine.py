@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ._at_size import at_least_float32
+from ._conv import Conv
 from ._initial_weights import split
 from ._instance_norm import ConditionalInstanceNormPlus, InstanceNormPlus
-from ._layers import Conv, at_least_float32
 from ._published import KERNEL, Path, Place, below, places, weight_and_bias
 
 Level: TypeAlias = Int[Array, ""]

@@ -13,8 +13,9 @@ from .._types import Condition, ScalarLike
 from ._arguments import Arguments
 from ._at_size import block, compute_in
 from ._condition import ConditionEmbedding, embed, make_embedding
+from ._conv import Conv
+from ._image import check_image, image_shape
 from ._initial_weights import split
-from ._layers import Conv, check_image, image_shape
 from ._published import AbstractPublished
 from ._refine import Level, MakeNorm, NCSNBlock, Norm, Parts, RefineBlock, conv_names
 from ._sees import SeesLevel, SeesNearest

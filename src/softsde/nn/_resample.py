@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ._conv import Conv
 from ._correlate import correlate
-from ._layers import Conv
 from ._published import KERNEL, Place, weight_and_bias
 
 FACTOR = 2

@@ -2,11 +2,13 @@
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ._conv import Conv
+from ._film import FiLM
+from ._group_norm import GroupNorm
 from ._initial_weights import split
-from ._layers import Conv, GroupNorm, Linear
+from ._linear import Linear
 
 
 class ResidualBlock(eqx.Module):
@@ -19,7 +21,7 @@ class ResidualBlock(eqx.Module):
 
     norm1: GroupNorm
     conv1: Conv
-    film: Linear
+    film: FiLM
     norm2: GroupNorm
     dropout: eqx.nn.Dropout
     conv2: Conv
@@ -46,7 +48,7 @@ class ResidualBlock(eqx.Module):
         keys = split(key)
         self.norm1 = GroupNorm(in_channels, group_size)
         self.conv1 = Conv(in_channels, out_channels, key=next(keys))
-        self.film = Linear(embedding_size, 2 * out_channels, key=next(keys))
+        self.film = FiLM(embedding_size, out_channels, key=next(keys))
         # The embedding's scale and shift take the place of learnt ones.
         self.norm2 = GroupNorm(out_channels, group_size, affine=False)
         self.dropout = eqx.nn.Dropout(dropout)
@@ -64,9 +66,9 @@ class ResidualBlock(eqx.Module):
         *,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "height width out_channels"]:
-        scale, shift = jnp.split(self.film(embedding), 2)
+        scale, shift = self.film(embedding)
         h = self.conv1(jax.nn.silu(self.norm1(x)))
-        h = jax.nn.silu(self.norm2(h, 1 + scale, shift))
+        h = jax.nn.silu(self.norm2(h, scale, shift))
         h = self.conv2(self.dropout(h, key=key, inference=key is None))
         skip = x if self.shortcut is None else self.shortcut(x)
         return (skip + h) / 2**0.5

@@ -6,8 +6,10 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ._conv import Conv
+from ._group_norm import GroupNorm
 from ._initial_weights import split
-from ._layers import Conv, GroupNorm, Linear
+from ._linear import Linear
 from ._published import KERNEL, MATRIX, POINTWISE, TRANSPOSED, VECTOR, Place, places
 from ._resample import (
     check_fir,

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ._layers import Conv, GroupNorm, Linear
+from ._conv import Conv
+from ._group_norm import GroupNorm
+from ._linear import Linear
 from ._pixel_attention import PixelAttention
 from ._published import KERNEL, POINTWISE, VECTOR, Path, weight_and_bias
 from ._resample import Downsample, Upsample

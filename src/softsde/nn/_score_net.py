@@ -15,11 +15,14 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._types import Condition, ScalarLike
 from ._arguments import Arguments
+from ._at_size import at_least_float32
 from ._condition import ConditionEmbedding, embed, make_embedding
+from ._conv import Conv
 from ._fourier_embedding import FourierEmbedding
+from ._image import check_image, image_shape
 from ._in_a_row import through
 from ._initial_weights import split
-from ._layers import Conv, Linear, at_least_float32, check_image, image_shape
+from ._linear import Linear
 from ._positional_embedding import positional_embedding
 from ._published import (
     KERNEL,

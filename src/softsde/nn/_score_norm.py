@@ -1,6 +1,6 @@
 """The group norm of the score networks: four channels to a group, at most 32 groups."""
 
-from ._layers import GroupNorm
+from ._group_norm import GroupNorm
 
 
 def score_norm(channels: int) -> GroupNorm:

@@ -13,9 +13,12 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._types import Condition, ScalarLike
 from ._arguments import Arguments, keep
+from ._at_size import at_least_float32
 from ._condition import condition_vector
+from ._group_norm import GroupNorm
+from ._image import check_image, image_shape
 from ._initial_weights import split
-from ._layers import GroupNorm, Linear, at_least_float32, check_image, image_shape
+from ._linear import Linear
 from ._pixel_attention import PixelAttention
 from ._positional_embedding import positional_embedding
 from ._published import (

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ._at_size import at_least_float32
 from ._initial_weights import initial_weight
-from ._layers import at_least_float32
 
 
 class VectorFourierFeatures(eqx.Module):

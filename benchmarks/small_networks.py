@@ -44,17 +44,31 @@ SMALL: dict[str, dict[str, Any]] = {
     "default UNet": {},
     "shipped UNet": SHIPPED,
 }
+#: What is changed of the shipped one.
+SMALLER: dict[str, dict[str, Any]] = {
+    "positions": {"positions": True},
+    "refine 8": {"refine_channels": 8},
+    "refine 8, base 32": {"refine_channels": 8, "base_channels": 32},
+    "refine 8, no attention": {"refine_channels": 8, "attention_levels": ()},
+    "multipliers (1, 1), refine 8": {
+        "channel_multipliers": (1, 1),
+        "refine_channels": 8,
+    },
+}
+MIDDLE = {"attention_levels": (), "middle_attention": True}
+for name in ("refine 8", "multipliers (1, 1), refine 8"):
+    told = SMALLER[name] | {"positions": True}
+    SMALLER[f"{name}, positions"] = told
+    SMALLER[f"{name}, positions, attention in the middle"] = told | MIDDLE
+
+
+def shipped(**options: Any) -> Callable:
+    return lambda key: UNet(SHAPE, **SHIPPED | options, key=key)
+
+
 NETWORKS: dict[str, Callable] = {
-    "shipped UNet": lambda key: UNet(SHAPE, **SHIPPED, key=key),
-    "shipped UNet, refine 8": lambda key: UNet(
-        SHAPE, **{**SHIPPED, "refine_channels": 8}, key=key
-    ),
-    "shipped UNet, refine 8, no attention": lambda key: UNet(
-        SHAPE, **{**SHIPPED, "refine_channels": 8, "attention_levels": ()}, key=key
-    ),
-    "shipped UNet, base 32, refine 8": lambda key: UNet(
-        SHAPE, **{**SHIPPED, "base_channels": 32, "refine_channels": 8}, key=key
-    ),
+    "shipped UNet": shipped(),
+    **{name: shipped(**options) for name, options in SMALLER.items()},
     "default UNet": lambda key: UNet(SHAPE, key=key),
     "DiT, 4x4 patches, 128 x 6": lambda key: ss.nn.DiT(
         SHAPE, patch_size=4, width=128, depth=6, key=key
@@ -355,11 +369,11 @@ def main() -> None:
                     f"{arguments.batch / ours:7.0f}/s {arguments.batch / plain:7.0f}/s "
                     f"{plain / ours:6.2f}"
                 )
-    print(f"\n{'training step':38} {'M params':>8} {'GFLOP':>7} "
+    print(f"\n{'training step':61} {'M params':>8} {'GFLOP':>7} "
           + " ".join(f"{setting:>10} {'ratio':>6}" for setting in FLAGS))  # fmt: skip
     for name, make in NETWORKS.items():
         size, gflop = describe(make(jax.random.key(0)))
-        row = f"{name:38} {size:8.2f} {gflop:7.3f} "
+        row = f"{name:61} {size:8.2f} {gflop:7.3f} "
         for seconds in best.values():
             own, shipped = (seconds[f"{n}|ours|step"] for n in (name, "shipped UNet"))
             row += f" {arguments.batch / own:8.0f}/s {shipped / own:6.2f}"

@@ -1,0 +1,61 @@
+"""Draws the distance of small networks against the time of their training.
+
+    python docs/figures/small_networks.py "plain:1.00:runs/short,runs/long" \
+        "told:1.00:runs/told"
+
+Each word is a name, the speed of its training steps against those of the first
+(`python benchmarks/small_networks.py` measures it), and run folders that
+`experiments.evaluate` has measured. Runs of as many steps, of other seeds, are one
+point: their mean, and their range.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import matplotlib.figure
+import numpy as np
+
+FILE = Path(__file__).parents[1] / "_static" / "small_networks.png"
+
+
+def measured(folder: Path) -> tuple[int, float]:
+    """The steps of a run, and the distance of its samples."""
+    [path] = (folder / "evaluation").glob("default_*_seed0.json")
+    report = json.loads(path.read_text())
+    return report["model"]["steps"], report["samples"]["frechet_distance"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("lines", nargs="+", metavar="NAME:SPEED:RUN,RUN,...")
+    figure = matplotlib.figure.Figure(figsize=(7.0, 4.0), dpi=140)
+    axes = figure.add_subplot()
+    for line in parser.parse_args().lines:
+        name, speed, folders = line.split(":")
+        by_steps: dict[int, list[float]] = {}
+        for folder in folders.split(","):
+            steps, distance = measured(Path(folder))
+            by_steps.setdefault(steps, []).append(distance)
+        steps = sorted(by_steps)
+        times = np.array(steps) / float(speed)
+        means = np.array([np.mean(by_steps[n]) for n in steps])
+        ends = np.array([(min(by_steps[n]), max(by_steps[n])) for n in steps]).T
+        bars = np.abs(ends - means)
+        axes.errorbar(times, means, bars, marker="o", capsize=3, label=name)
+        for n, time, mean in zip(steps, times, means, strict=True):
+            print(f"{name:40} {n:6} steps, time {time:6.0f}: distance {mean:6.1f}")
+    axes.set(
+        xlabel="training time, in steps of the first network",
+        ylabel="Fréchet distance of the samples",
+        xscale="log",
+        yscale="log",
+    )
+    axes.grid(alpha=0.3, which="both")
+    axes.legend()
+    figure.savefig(FILE, bbox_inches="tight")
+    print(f"Wrote {FILE}")
+
+
+if __name__ == "__main__":
+    main()

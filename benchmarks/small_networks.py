@@ -369,11 +369,11 @@ def main() -> None:
                     f"{arguments.batch / ours:7.0f}/s {arguments.batch / plain:7.0f}/s "
                     f"{plain / ours:6.2f}"
                 )
-    print(f"\n{'training step':61} {'M params':>8} {'GFLOP':>7} "
+    print(f"\n{'training step':64} {'M params':>8} {'GFLOP':>7} "
           + " ".join(f"{setting:>10} {'ratio':>6}" for setting in FLAGS))  # fmt: skip
     for name, make in NETWORKS.items():
         size, gflop = describe(make(jax.random.key(0)))
-        row = f"{name:61} {size:8.2f} {gflop:7.3f} "
+        row = f"{name:64} {size:8.2f} {gflop:7.3f} "
         for seconds in best.values():
             own, shipped = (seconds[f"{n}|ours|step"] for n in (name, "shipped UNet"))
             row += f" {arguments.batch / own:8.0f}/s {shipped / own:6.2f}"

@@ -1,7 +1,11 @@
 """`python -m experiments` lists the commands."""
 
 import ast
+import contextlib
+import sys
 from pathlib import Path
+
+from ._output import LEFT, reader_left
 
 #: In the order in which a newcomer meets them.
 _FIRST = ("quickstart", "train", "sample", "evaluate", "compare", "schedule")
@@ -18,6 +22,13 @@ def commands() -> dict[str, str]:
 
 
 def main() -> None:
+    with contextlib.suppress(BrokenPipeError):
+        _print()
+    if reader_left():
+        sys.exit(LEFT)
+
+
+def _print() -> None:
     print("Commands, each with `python -m experiments.NAME --help`:\n")
     for name, sentence in commands().items():
         print(f"  {name:12}{sentence}")

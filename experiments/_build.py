@@ -81,6 +81,8 @@ class Parts:
 
     config: Config
     source: ss.data.AbstractSource
+    #: The network, of a run that has begun: what is chosen for images may change.
+    begun: Spec | None = None
 
     @functools.cached_property
     def data(self) -> np.ndarray:
@@ -103,19 +105,23 @@ class Parts:
         """The process, with its schedule computed from the data if it says so."""
         return make_process(self.config.process, self.maker)
 
-    def _network(self) -> tuple[Spec, Any]:
-        """The network's spec, and what makes it."""
+    @property
+    def network_spec(self) -> Spec:
+        """The network's name and options."""
+        if self.begun is not None:
+            return self.begun
         spec = self.config.network
-        if spec == DEFAULT:
-            spec = network_for(self.source.shape)
-        return spec, resolve(spec, ("network",), "--network")[1]
+        return network_for(self.source.shape) if spec == DEFAULT else spec
+
+    def _network_target(self) -> Any:
+        """The class, or function, that makes the network."""
+        return resolve(self.network_spec, ("network",), "--network")[1]
 
     def network(self) -> Any:
         """The network, with its initial weights."""
-        config, kinds = self.config, ("network",)
-        spec, target = self._network()
+        config, spec, kinds = self.config, self.network_spec, ("network",)
         if config.condition.labels:
-            _check_condition(self.source, target, config)
+            _check_condition(self.source, self._network_target(), config)
         # Jitted, because the many small draws would be compiled one by one.
         return eqx.filter_jit(lambda: self.maker.make(spec, kinds, "--network"))()
 
@@ -169,7 +175,7 @@ class Parts:
             )
         except ValueError as error:
             raise CommandError(_optimiser_options(str(error))) from error
-        if self._network()[1] is ss.nn.EDM2UNet:
+        if self._network_target() is ss.nn.EDM2UNet:
             return optax.chain(adam, ss.nn.keep_unit_weights())
         return adam
 
@@ -200,12 +206,13 @@ def _check_condition(source: ss.data.AbstractSource, target: Any, config: Config
         )
 
 
-def network_for(shape: tuple[int, ...]) -> Spec:
+def network_for(shape: tuple[int, ...], *, positions: bool = True) -> Spec:
     """A UNet for images of a shape, such that a CPU trains it in hours.
 
     Levels halve the sides while these are even and the coarsest keeps 4 pixels. Images
-    of 24 pixels and more are cut into patches of 2, or 4 from 64 pixels. The network is
-    told the places of pixels from 16 pixels on: below, every pixel sees the borders.
+    of 24 pixels and more are cut into patches of 2, or 4 from 64 pixels. From 16 pixels
+    on, the network is told the places of pixels, unless `positions` is false: in
+    smaller images every pixel is near enough to the borders.
     """
     side = min(shape[:2])
     wanted = 4 if side >= 64 else 2 if side >= 24 else 1
@@ -221,7 +228,7 @@ def network_for(shape: tuple[int, ...]) -> Spec:
             "channel_multipliers": (1, 2, 2)[:levels],
             "attention_levels": (levels - 1,) if side >= 16 else (),
             "patch_size": patch,
-            "positions": side >= 16,
+            "positions": positions and max(shape[:2]) >= 16,
         },
     )
 

@@ -1,7 +1,8 @@
 """Helpers of all commands: reading options, reporting errors, and the last lines.
 
 A command ends with the exit code 0 if it did its work, 1 if a file, a folder or the
-data would not do, 2 if its options are wrong, and 128 + n after the signal n.
+data would not do, 2 if its options are wrong, and 128 + n after the signal n. If the
+reader of its output leaves early, as `head` does, it ends with 141 and no message.
 """
 
 import contextlib
@@ -23,6 +24,7 @@ import tyro
 from softsde._files import write_json
 
 from ._errors import CommandError
+from ._output import LEFT, reader_left
 
 T = TypeVar("T")
 
@@ -130,20 +132,19 @@ def plain_errors(*, debug: bool = False) -> Iterator[None]:
         with warnings.catch_warnings():
             if not debug:
                 warnings.showwarning = _warn
-            try:
-                yield
-            finally:
-                # Here and not at Python's end, where nobody could handle its error.
-                sys.stdout.flush()
+            yield
+        if reader_left():
+            sys.exit(LEFT)
     except KeyboardInterrupt:
         if debug:
             traceback.print_exc()
         say("\nInterrupted.")
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader has seen enough, as `head` has: it wants no more, nor an error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+    except BrokenPipeError as error:
+        if reader_left():
+            sys.exit(LEFT)
+        # Another pipe: of a process of the loader, say.
+        _end(error, str(error), 1, debug)
     except CommandError as error:
         _end(error, str(error), error.code, debug)
     except Exception as error:
@@ -158,6 +159,8 @@ def plain_errors(*, debug: bool = False) -> Iterator[None]:
                 "The same command with `--debug` shows where it happened."
             )
         _end(error, text, 1, debug)
+    finally:
+        reader_left()
 
 
 def _warn(message: Warning | str, category: type[Warning], *place: Any) -> None:

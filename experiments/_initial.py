@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 
 from . import _build, _run
+from ._differences import differences
 from ._errors import CommandError
 
 
@@ -26,10 +27,11 @@ def make_network(parts: _build.Parts, initial: str | None) -> tuple[Any, Any]:
             f"{initial} has {found}, and its weights are wanted for a "
             f"{type(new).__name__}. Ask for the same `--network`."
         )
-    others = _run.differences(network.arguments, new.arguments)
+    others = differences(network.arguments, new.arguments)
     if others:
         raise CommandError(
-            f"{initial} has another network than its weights are wanted for:\n"
-            f"{others}\nAsk for the same `--network` options and images."
+            f"The network of {initial} is not that of this run:\n{others}\n"
+            "Ask for the same by `--network.` and these names, such as "
+            "`--network.no-positions`, and for images of the same shape."
         )
     return network, model.card

@@ -4,7 +4,7 @@ import contextlib
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ import softsde as ss
 from softsde._files import write_json, write_text
 
 from . import _build
-from ._config import Config, DataConfig, from_dict
+from ._config import DEFAULT, Config, DataConfig, from_dict
+from ._differences import differences, plain
 from ._errors import CommandError, FolderError
 from ._images import ImagesConfig
 from ._solvers import SolverConfig
+from ._spec import Spec
 
 _README = """\
 # {name}
@@ -35,6 +37,7 @@ and goes on where it stopped by `python -m experiments.train --resume {folder}`.
 | `config.json` | all options of the experiment |
 | `commands.txt` | the command of each session |
 | `process.json` | the process, with the schedule that was chosen from the data |
+| `network.json` | the network by name and options, also if it was chosen for the data |
 | `metrics.jsonl` | one line every few steps: loss, gradient norm, learning rate |
 | `loss.png` | the same as a picture |
 | `samples/step_*.png` | uncurated samples of one seed, and four on their way |
@@ -51,6 +54,7 @@ _AT_START = (
     "config.json",
     "commands.txt",
     "process.json",
+    "network.json",
     "README.md",
     "mirror.json",
 )
@@ -209,13 +213,16 @@ def check(folder: Path, config: Config, *, from_weights: bool = False) -> bool:
     return trained
 
 
-def start(folder: Path, config: Config, process: ss.Process, command: str) -> None:
+def start(
+    folder: Path, config: Config, process: ss.Process, network: Spec, command: str
+) -> None:
     """Writes what a run folder has before its first step, on the first host."""
     if jax.process_index() != 0:
         return
     config.save(folder / "config.json")
     content = ss.models.to_json(process)
     write_json(folder / "process.json", content)
+    write_json(folder / "network.json", network.to_json())
     more = f"| `{AVERAGES}/` | stored averages, for `experiments.average` |\n"
     more = more if config.optimiser.sigma_rel else ""
     text = _README.format(name=folder.name, folder=folder, command=command, more=more)
@@ -247,6 +254,25 @@ def read_process(folder: Path, config: Config) -> ss.Process:
         ) from error
 
 
+def read_network(folder: Path, config: Config, shape: tuple[int, ...]) -> Spec:
+    """The network of a run, as it was chosen before the first step.
+
+    **Raises:** `FolderError` for a damaged file.
+    """
+    if config.network != DEFAULT:
+        return config.network
+    path = folder / "network.json"
+    if not path.exists():
+        # A run from before this was kept. Its network was not told the positions.
+        return _build.network_for(shape, positions=False)
+    try:
+        return Spec.from_json(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise FolderError(
+            f"{path} cannot be read ({error}). Restore it from a copy."
+        ) from error
+
+
 def _other_config(folder: Path, old: Config, new: Config) -> str:
     changed = differences(plain(old.identity()), plain(new.identity()), "--")
     return (
@@ -255,34 +281,6 @@ def _other_config(folder: Path, old: Config, new: Config) -> str:
         f"Go on as it was with `python -m experiments.train --resume {folder}`, or "
         "choose another `--folder`."
     )
-
-
-def differences(
-    found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = ""
-) -> str:
-    """The lines that say by which options a config, or a network, differs."""
-    return "\n".join(
-        f"  {prefix}{name}: {found.get(name)} there, {wanted.get(name)} asked for"
-        for name in sorted(found.keys() | wanted.keys())
-        if found.get(name) != wanted.get(name)
-    )
-
-
-def plain(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested options by the names that they have at the command line."""
-    flat = {}
-    for name, value in content.items():
-        place = prefix + name.replace("_", "-")
-        if isinstance(value, dict) and set(value) >= {"name", "options"}:
-            flat[place] = value["name"] + "".join(
-                f" {part}" for part in value.get("members", ())
-            )
-            flat |= plain(value["options"], f"{place}.")
-        elif isinstance(value, dict):
-            flat |= plain(value, f"{place}.")
-        else:
-            flat[place] = tuple(value) if isinstance(value, list) else value
-    return flat
 
 
 def is_shipped(run: str) -> bool:

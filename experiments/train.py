@@ -63,7 +63,8 @@ def train(
             resumed = _run.check(folder, config, from_weights=from_weights)
             # Mistakes in a config show here, before anything is written.
             source = _build.make_source(config.data)
-            parts = _build.Parts(config, source)
+            begun = _run.read_network(folder, config, source.shape) if resumed else None
+            parts = _build.Parts(config, source, begun)
             loader = _build.make_loader(source, config)
             optimiser = parts.optimiser()
             if resumed or not ss.train.is_first_host():
@@ -102,7 +103,7 @@ def train(
                 with _stage("Trying what comes later: picture, model, checkpoint"):
                     session.rehearse(make_model, state)
             if not resumed:
-                _run.start(folder, config, process, command)
+                _run.start(folder, config, process, parts.network_spec, command)
         if state is None:
             state = new_state()
         if from_weights:

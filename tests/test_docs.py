@@ -1,6 +1,7 @@
 """The docs say everything, name nothing that is not there, and their examples run."""
 
 import ast
+import collections
 import functools
 import importlib
 import inspect
@@ -79,6 +80,12 @@ def _entries() -> list[tuple[str, str]]:
         for page in sorted((DOCS / "api").rglob("*.md"))
         for path in _ENTRY.findall(page.read_text())
     ]
+
+
+def test_every_name_has_one_entry():
+    pages = sorted((DOCS / "api").rglob("*.md"))
+    found = [name for page in pages for name in _ENTRY.findall(page.read_text())]
+    assert [name for name, n in collections.Counter(found).items() if n > 1] == []
 
 
 def test_every_public_name_has_an_entry():

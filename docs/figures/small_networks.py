@@ -5,8 +5,8 @@
 
 Each word is a name, the speed of its training steps against those of the first
 (`python benchmarks/small_networks.py` measures it), and run folders that
-`experiments.evaluate` has measured. Runs of as many steps, of other seeds, are one
-point: their mean, and their range.
+`experiments.evaluate` has measured. Runs with the same number of steps are one point:
+their mean and range.
 """
 
 import argparse
@@ -21,8 +21,13 @@ FILE = Path(__file__).parents[1] / "_static" / "small_networks.png"
 
 def measured(folder: Path) -> tuple[int, float]:
     """The steps of a run, and the distance of its samples."""
-    [path] = (folder / "evaluation").glob("default_*_seed0.json")
-    report = json.loads(path.read_text())
+    found = list((folder / "evaluation").glob("default_*_seed0.json"))
+    if len(found) != 1:
+        raise SystemExit(
+            f"{folder} has {len(found)} evaluations and should have one; run "
+            f"`python -m experiments.evaluate {folder} --num 1000`."
+        )
+    report = json.loads(found[0].read_text())
     return report["model"]["steps"], report["samples"]["frechet_distance"]
 
 

@@ -97,6 +97,27 @@ def test_a_reader_that_leaves_is_no_error(text, monkeypatch, capfd):
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("error", [ValueError("no images"), BrokenPipeError("of data")])
+def test_an_error_is_said_also_if_the_reader_has_left(error, monkeypatch, capfd):
+    """So is a broken pipe that is not that of the output."""
+    reader, writer = os.pipe()
+    with open(writer, "w") as pipe, pytest.raises(SystemExit) as stop:
+        monkeypatch.setattr("sys.stdout", pipe)
+        with _cli.plain_errors():
+            if not isinstance(error, BrokenPipeError):
+                print("a line")
+                os.close(reader)
+            raise error
+    assert stop.value.code == 1
+    assert str(error) in capfd.readouterr().err
+
+
+def test_a_command_needs_no_output(monkeypatch):
+    monkeypatch.setattr("sys.stdout", None)
+    with _cli.plain_errors():
+        print("to nobody")
+
+
 @pytest.mark.slow
 def test_quickstart_makes_digits(tmp_path):
     from experiments import quickstart

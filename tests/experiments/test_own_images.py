@@ -1,5 +1,6 @@
 """One's own images: found, split, trained on, and measured."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ from tiny_run import tiny
 
 import softsde as ss
 from experiments import _build, _evaluation, _images, _run, classifier, evaluate, train
-from experiments._config import DataConfig
+from experiments._config import DEFAULT, DataConfig
 from experiments._errors import FolderError
 from experiments._images import ImagesConfig
 from experiments._solvers import SolverConfig
+from experiments._spec import Spec
 
 
 @pytest.fixture
@@ -74,6 +76,36 @@ def test_the_network_suits_the_size(side):
     # What UNet asks of sides, and not so coarse that nothing is left.
     assert side % (patch * 2 ** (levels - 1)) == 0
     assert side / (patch * 2 ** (levels - 1)) >= 4
+    # A pixel may be far from the nearest borders in one direction.
+    assert spec.options["positions"] == (side >= 16)
+    assert _build.network_for((8, side, 3)).options["positions"] == (side >= 16)
+
+
+def test_a_run_keeps_the_network_that_was_chosen_for_it(tmp_path):
+    """Though another may be chosen later. Old runs have no file, and no positions."""
+    config = tiny(network=DEFAULT)
+    chosen = lambda: _run.read_network(tmp_path, config, (16, 16, 1))
+    assert chosen() == _build.network_for((16, 16, 1), positions=False)
+    first = Spec("UNet", {"base_channels": 8, "channel_multipliers": (1,)})
+    _run.start(tmp_path, config, ss.ve(), first, "train")
+    assert chosen() == first
+    named = Spec("DiT")
+    assert _run.read_network(tmp_path, tiny(network=named), (16, 16, 1)) == named
+    (tmp_path / "network.json").write_text("{")
+    with pytest.raises(FolderError, match=r"network\.json cannot be read .* a copy"):
+        chosen()
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_the_network_that_was_chosen_for_it(tmp_path, monkeypatch):
+    config = tiny(network=DEFAULT)
+    short = dataclasses.replace(config.training, steps=2)
+    train.train(dataclasses.replace(config, training=short), tmp_path / "run")
+    before = _run.read_network(tmp_path / "run", config, (8, 8, 1))
+    assert before == _build.network_for((8, 8, 1))
+    monkeypatch.setattr(_build, "network_for", lambda *_: pytest.fail("chosen again"))
+    train.train(config, tmp_path / "run")
+    assert _run.steps_of(tmp_path / "run") == config.training.steps
 
 
 @pytest.mark.slow

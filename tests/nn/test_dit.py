@@ -79,6 +79,8 @@ def test_places_are_told_apart():
     assert distance[0, 1] < distance[0, 3] and distance[0, 9] < distance[0, 27]
     # Each frequency has a sine and a cosine of the row and of the column.
     np.testing.assert_allclose(np.sum(places**2, axis=1), 8.0)
+    with pytest.raises(ValueError, match=r"multiple of 4.*got 6\."):
+        position_features(6, 9, 6)
 
 
 @pytest.mark.slow

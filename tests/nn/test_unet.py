@@ -162,7 +162,7 @@ def test_attention_is_where_it_is_asked_for(key, levels, middle, where):
 
 
 def test_positions_tell_one_pixel_from_another(key):
-    """Of an even image, pixels that see no border are one and the same without them."""
+    """In an even image, pixels that see no border differ by their positions alone."""
     shape = (22, 24, 1)
     options = dict(base_channels=4, channel_multipliers=(1,), group_size=4)
     plain = UNet(shape, **options, key=key)

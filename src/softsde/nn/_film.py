@@ -38,7 +38,12 @@ class FiLM(eqx.Module):
     def __call__(
         self, embedding: Float[Array, " embedding_size"]
     ) -> tuple[Float[Array, " features"], Float[Array, " features"]]:
-        """**Returns:** the scale `1 + a` and the shift `b`, of its dtype."""
+        """**Arguments:**
+
+        - `embedding`: of time and condition.
+
+        **Returns:** the scale `1 + a` and the shift `b`, in the dtype of `embedding`.
+        """
         dtype = embedding.dtype
         both = embedding @ self.weight.astype(dtype) + self.bias.astype(dtype)
         scale, shift = jnp.split(both, 2)

@@ -1,4 +1,4 @@
-"""What the blocks of a network read of the time."""
+"""Features of the time, which every block of a network reads."""
 
 import equinox as eqx
 import jax

@@ -111,12 +111,30 @@ def _norm(layer: GroupNorm, channels: int) -> eqx.nn.GroupNorm:
     return eqx.tree_at(lambda n: (n.weight, n.bias), new, (layer.weight, layer.bias))
 
 
+class PlainFiLM(eqx.Module):
+    """`softsde.nn.FiLM`, from `equinox.nn.Linear`."""
+
+    linear: eqx.nn.Linear
+
+    def __init__(self, film: FiLM):
+        fan, out = film.weight.shape
+        self.linear = eqx.tree_at(
+            lambda linear: (linear.weight, linear.bias),
+            eqx.nn.Linear(fan, out, key=jax.random.key(0)),
+            (film.weight.T, film.bias),
+        )
+
+    def __call__(self, embedding):
+        scale, shift = jnp.split(self.linear(embedding), 2)
+        return 1 + scale, shift
+
+
 class PlainBlock(eqx.Module):
     """`softsde.nn.ResidualBlock`, channels-first."""
 
     norm1: eqx.nn.GroupNorm
     conv1: eqx.nn.Conv2d
-    film: FiLM
+    film: PlainFiLM
     norm2: eqx.nn.GroupNorm
     conv2: eqx.nn.Conv2d
 
@@ -124,7 +142,7 @@ class PlainBlock(eqx.Module):
         _, _, fan, out = block.conv1.weight.shape
         assert block.shortcut is None and fan == out
         self.norm1, self.conv1 = _norm(block.norm1, fan), _conv(block.conv1)
-        self.film = block.film
+        self.film = PlainFiLM(block.film)
         self.norm2, self.conv2 = _norm(block.norm2, out), _conv(block.conv2)
 
     def __call__(self, embedding, x):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import matplotlib.figure
 import numpy as np
+from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 FILE = Path(__file__).parents[1] / "_static" / "small_networks.png"
 
@@ -56,8 +57,13 @@ def main() -> None:
         xscale="log",
         yscale="log",
     )
-    axes.grid(alpha=0.3, which="both")
-    axes.legend()
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 6, 8)))
+        axis.set_major_formatter(ScalarFormatter())
+        axis.set_minor_locator(NullLocator())
+    axes.margins(y=0.1)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
     figure.savefig(FILE, bbox_inches="tight")
     print(f"Wrote {FILE}")
 

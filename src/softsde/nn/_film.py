@@ -45,6 +45,8 @@ class FiLM(eqx.Module):
         **Returns:** the scale `1 + a` and the shift `b`, in the dtype of `embedding`.
         """
         dtype = embedding.dtype
-        both = embedding @ self.weight.astype(dtype) + self.bias.astype(dtype)
-        scale, shift = jnp.split(both, 2)
-        return 1 + scale, shift
+        # The bias is added after the split. XLA computes all but the product anew for
+        # every pixel, and in the other order that loop is not vectorised on CPU.
+        scale, shift = jnp.split(embedding @ self.weight.astype(dtype), 2)
+        scale_bias, shift_bias = jnp.split(self.bias.astype(dtype), 2)
+        return 1 + (scale + scale_bias), shift + shift_bias

@@ -18,13 +18,6 @@ MANY = (
     f"--xla_force_host_platform_device_count={CORES} --xla_cpu_multi_thread_eigen=false"
 )
 
-#: The process keeps the memory that it frees, as the experiments do.
-KEEP = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
-    "MALLOC_ARENA_MAX": "1",
-}
-
 
 def serve_times(runs: Mapping[str, Callable[[], None]]) -> None:
     """Times each of the runs once for each line of input."""
@@ -44,7 +37,7 @@ def measure(
     servers = {
         setting: subprocess.Popen(
             [sys.executable, script, "--serve", "--batch", str(batch)],
-            env=os.environ | KEEP | {"XLA_FLAGS": flags},
+            env=os.environ | {"XLA_FLAGS": flags},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -24,10 +24,11 @@ import tyro
 from softsde._files import write_json
 
 from ._errors import CommandError
-from ._machine import keep_memory, use_cores
 from ._output import LEFT, reader_left
 
 T = TypeVar("T")
+
+_FLAG = "--xla_force_host_platform_device_count"
 
 #: Options of every command, which are read before all others.
 COMMON = """\
@@ -50,10 +51,28 @@ def run(main: Callable[[], None]) -> None:
     sys.argv[1:] = [word for word in words if word not in ("--debug", "--no-cache")]
     with plain_errors(debug=debug):
         use_cores()
-        keep_memory()
         if cached:
             use_cache()
         main()
+
+
+def use_cores() -> None:
+    """Makes the CPU look like several devices, over which batches are split.
+
+    A small network on a CPU trains little faster with many cores than with one, because
+    XLA runs it on one device. Two devices on two cores train nearly three times as
+    fast. It has no effect once JAX runs, or if the user has chosen a number.
+    """
+    if _FLAG in os.environ.get("XLA_FLAGS", ""):
+        return
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:
+        # Only Linux says how many of the cores this process may use.
+        cores = os.cpu_count() or 1
+    with contextlib.suppress(RuntimeError):
+        # A power of two, because batches are split evenly.
+        jax.config.update("jax_num_cpu_devices", 1 << (cores.bit_length() - 1))
 
 
 def cache_folder() -> Path:

@@ -33,11 +33,15 @@ def serve_times(runs: Mapping[str, Callable[[], None]]) -> None:
 def measure(
     script: str, settings: Mapping[str, str], batch: int, rounds: int
 ) -> dict[str, dict[str, float]]:
-    """The best time of each run of a script that serves, under each setting."""
+    """The best time of each run of a script that serves, under each setting.
+
+    The flags in the environment hold for all of them.
+    """
+    given = os.environ.get("XLA_FLAGS", "")
     servers = {
         setting: subprocess.Popen(
             [sys.executable, script, "--serve", "--batch", str(batch)],
-            env=os.environ | {"XLA_FLAGS": flags},
+            env=os.environ | {"XLA_FLAGS": f"{given} {flags}".strip()},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

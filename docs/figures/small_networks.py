@@ -17,6 +17,9 @@ import matplotlib.figure
 import numpy as np
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
+#: Times of training, and the distances after them.
+Curve = tuple[np.ndarray, np.ndarray]
+
 FILE = Path(__file__).parents[1] / "_static" / "small_networks.png"
 
 
@@ -32,11 +35,28 @@ def measured(folder: Path) -> tuple[int, float]:
     return report["model"]["steps"], report["samples"]["frechet_distance"]
 
 
+def print_speeds(first: Curve, other: Curve) -> None:
+    """Prints how many times as fast the other is at each distance of the first.
+
+    Logarithms are interpolated, and nothing is said outside of what was measured.
+    """
+    (times, means), (other_times, other_means) = first, other
+    for time, mean in zip(times, means, strict=True):
+        if other_means.min() <= mean <= other_means.max():
+            # Distances fall with time, and `np.interp` wants them to rise.
+            log_time = np.interp(
+                np.log(mean), np.log(other_means[::-1]), np.log(other_times[::-1])
+            )
+            speed = time / np.exp(log_time)
+            print(f"    at {mean:6.1f} trains {speed:.2f} times as fast")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("lines", nargs="+", metavar="NAME:SPEED:RUN,RUN,...")
     figure = matplotlib.figure.Figure(figsize=(7.0, 4.0), dpi=140)
     axes = figure.add_subplot()
+    first = None
     for line in parser.parse_args().lines:
         name, speed, folders = line.split(":")
         by_steps: dict[int, list[float]] = {}
@@ -51,6 +71,10 @@ def main() -> None:
         axes.errorbar(times, means, bars, marker="o", capsize=3, label=name)
         for n, time, mean in zip(steps, times, means, strict=True):
             print(f"{name:40} {n:6} steps, time {time:6.0f}: distance {mean:6.1f}")
+        if first is None:
+            first = times, means
+        else:
+            print_speeds(first, (times, means))
     axes.set(
         xlabel="training time, in steps of the first network",
         ylabel="Fréchet distance of the samples",
